@@ -23,6 +23,7 @@ type drainConn struct {
 	grpc.ClientConnInterface
 	terminated engine.OnTerminated // called before a termination is reported to the sidecar
 	stalled    engine.OnStalled    // called before a turn that stalls an instance is
+	calls      calls
 
 	mu       sync.Mutex
 	stopping bool
@@ -84,6 +85,10 @@ func (d *drainConn) Invoke(ctx context.Context, method string, args, reply any, 
 	}
 	switch answer := args.(type) { // the SDK only logs an answer that gRPC cannot encode, and the sidecar waits for it
 	case *protos.ActivityResponse:
+		if !d.calls.end(answer) {
+			d.count(-1)
+			return nil
+		}
 		engine.ValidText(answer)
 	case *protos.WorkflowResponse:
 		engine.ValidText(answer)
@@ -146,6 +151,9 @@ func (w *workItems) RecvMsg(m any) error {
 	item, ok := m.(*protos.WorkItem)
 	if ok && err == nil && (item.GetWorkflowRequest() != nil || item.GetActivityRequest() != nil) {
 		w.d.count(1)
+		if r := item.GetActivityRequest(); r != nil {
+			w.d.calls.begin(r)
+		}
 		if r := item.GetWorkflowRequest(); r != nil {
 			repairAnswers(r.GetPastEvents(), r.GetNewEvents())
 			r.PastEvents, r.NewEvents, _ = engine.ForSDK(r.GetPastEvents(), r.GetNewEvents())

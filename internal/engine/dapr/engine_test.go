@@ -87,8 +87,7 @@ func TestEngineConformsToTheContract(t *testing.T) {
 	w := enginetest.NewWorld()
 	e, _ := startWith(t, startCluster(t), w, "one", dapr.Options{Terminated: w.Terminated})
 	enginetest.Conformance(t, e, w, "c", enginetest.Deviations{ // docs/adr/0027-answers-belong-to-one-execution.md
-		ActivityOfFormerGenerationFails: true, ChildOfFormerGenerationAnswers: true, FormerExecutionKeepsID: true,
-		TerminatesByID: true, LateEventIsDropped: true,
+		FormerActivityFails: true, FormerChildAnswers: true, FormerChildKeepsID: true, TerminatesByID: true, LateEventIsDropped: true,
 	})
 }
 

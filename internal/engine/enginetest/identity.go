@@ -19,15 +19,15 @@ import (
 // of identity check. The embedded engine has none. Those of Dapr are in
 // docs/adr/0027-answers-belong-to-one-execution.md.
 type Deviations struct {
-	// ActivityOfFormerGenerationFails: the answer to an activity of an earlier
-	// generation ends that of the new one which has its number. It fails then.
-	ActivityOfFormerGenerationFails bool
-	// ChildOfFormerGenerationAnswers: the answer of a child of an earlier generation
-	// is taken for that of the new generation's child which has its number.
-	ChildOfFormerGenerationAnswers bool
-	// FormerExecutionKeepsID: the id of an instance that was terminated cannot be
-	// started again before its activities and children have ended.
-	FormerExecutionKeepsID bool
+	// FormerActivityFails: the answer to an activity of an earlier generation, if it
+	// comes first, ends that of the current one which has its number. It fails then.
+	FormerActivityFails bool
+	// FormerChildAnswers: the answer of a child of an earlier generation is taken for
+	// that of the current generation's child which has its number.
+	FormerChildAnswers bool
+	// FormerChildKeepsID: the id of an instance that was terminated cannot be started
+	// again before its children have ended.
+	FormerChildKeepsID bool
 	// TerminatesByID: the termination of a parent also reaches an instance that is
 	// not its child, but has the id of one that could not be started.
 	TerminatesByID bool
@@ -38,7 +38,7 @@ type Deviations struct {
 
 // generation is the input of workflow Generations.
 type generation struct {
-	Kind string `json:"kind"` // of its first task: activity, child or timer
+	Kind string `json:"kind"` // of its first task: activity, late activity, child or timer
 	N    int    `json:"n"`
 }
 
@@ -110,7 +110,7 @@ func (w *World) generations(ctx *task.WorkflowContext) (any, error) {
 	name := fmt.Sprint(ctx.ID, "/", g.N)
 	var begun task.Task
 	switch g.Kind {
-	case "activity":
+	case "activity", "late activity":
 		begun = ctx.CallActivity("Gate", task.WithActivityInput(name))
 	case "child":
 		begun = ctx.CallChildWorkflow("Gated", task.WithChildWorkflowInput(name),
@@ -143,16 +143,18 @@ func identityTests(d Deviations) map[string]func(*testing.T, client, *World, str
 	return map[string]func(*testing.T, client, *World, string){
 		"activity-of-former-generation": func(t *testing.T, e client, w *World, p string) {
 			continueAsNew(t, e, w, p+"g", "activity")
-			if !d.ActivityOfFormerGenerationFails {
+			continueAsNew(t, e, w, p+"late", "late activity")
+			e.want(t, p+"late", engine.Completed, `"`+p+`late/1"`)
+			if !d.FormerActivityFails {
 				e.want(t, p+"g", engine.Completed, `"`+p+`g/1"`)
-			} else if i := e.wait(t, p+"g"); i.Status != engine.Failed || !strings.Contains(i.Failure, "earlier") {
-				t.Errorf("the new generation is %s with output %s (%s), want FAILED because of the answer of an earlier one",
-					i.Status, i.Output, i.Failure)
+			} else if i := e.wait(t, p+"g"); !strings.Contains(i.Failure, engine.AnswerLost().GetErrorMessage()) {
+				t.Errorf("the new generation is %s with output %s (%s), want FAILED with %q",
+					i.Status, i.Output, i.Failure, engine.AnswerLost().GetErrorMessage())
 			}
 		},
 		"child-of-former-generation": func(t *testing.T, e client, w *World, p string) {
 			want := p + "g/1"
-			if d.ChildOfFormerGenerationAnswers {
+			if d.FormerChildAnswers {
 				want = p + "g/0"
 			}
 			continueAsNew(t, e, w, p+"g", "child")
@@ -166,14 +168,16 @@ func identityTests(d Deviations) map[string]func(*testing.T, client, *World, str
 		"activity-of-former-execution": func(t *testing.T, e client, w *World, p string) {
 			e.start(t, "Gated", p+"x", p+"old")
 			w.AwaitGate(t, p+"old")
-			beginAnew(t, e, w, p, d, func() {})
+			beginAnew(t, e, w, p, false, func() {})
+			e.want(t, p+"x", engine.Completed, `"`+p+`new"`)
 		},
 		"child-of-former-execution": func(t *testing.T, e client, w *World, p string) {
 			e.start(t, "Parent", p+"x", family{ID: p + "kid", Name: "InTurn", Input: p + "old"})
 			e.becomes(t, p+"kid", engine.Running)
 			require.NoError(t, e.Raise(t.Context(), p+"kid", "go", nil))
 			w.AwaitGate(t, p+"old")
-			beginAnew(t, e, w, p, d, func() { e.wait(t, p+"kid") })
+			beginAnew(t, e, w, p, d.FormerChildKeepsID, func() { e.wait(t, p+"kid") })
+			e.want(t, p+"x", engine.Completed, `"`+p+`new"`)
 		},
 		"child-id-taken":   func(t *testing.T, e client, _ *World, p string) { childIDTaken(t, e, p, d) },
 		"child-id-invalid": childIDInvalid,
@@ -203,39 +207,47 @@ func continueAsNew(t *testing.T, e client, w *World, id, kind string) {
 	if kind == "timer" {
 		<-due
 	}
+	if kind == "late activity" { // which ends while that of the new generation runs
+		w.Open(id + "/turn")
+		w.AwaitGate(t, id+"/1")
+	}
 	w.Open(id + "/0")
+	if kind == "child" { // on Dapr it ends when its parent's turn is over
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, _ = e.Wait(ctx, id+"-child0")
+	}
+	w.Open(id + "/turn")
 	if kind == "child" {
 		e.want(t, id+"-child0", engine.Completed, `"`+id+`/0"`)
 	}
-	w.Open(id + "/turn")
-	if kind != "timer" {
+	if kind == "activity" || kind == "child" {
 		w.AwaitGate(t, id+"/1")
-		w.Open(id + "/1")
 	}
+	w.Open(id + "/1")
 }
 
-// beginAnew terminates p+"x", whose task waits at gate p+"old", and starts it again.
-// It checks that the old task's answer, which has arrived when answered returns, is
-// not taken for that to the new one.
-func beginAnew(t *testing.T, e client, w *World, p string, d Deviations, answered func()) {
+// beginAnew terminates p+"x", whose task waits at gate p+"old", and starts it again
+// with a task at gate p+"new". The answer to the old task, which has arrived when
+// answered returns, comes first. With refused set, Start must fail before that.
+func beginAnew(t *testing.T, e client, w *World, p string, refused bool, answered func()) {
 	t.Helper()
 	require.NoError(t, e.Terminate(t.Context(), p+"x", "anew"))
 	e.want(t, p+"x", engine.Terminated, `"anew"`)
 	err := e.Start(t.Context(), "Gated", p+"x", p+"new")
-	if refused := err != nil; refused != d.FormerExecutionKeepsID {
-		t.Fatalf("Start while a task of the former execution runs = %v, want an error: %v", err, d.FormerExecutionKeepsID)
+	if (err != nil) != refused {
+		t.Fatalf("Start while a task of the former execution runs = %v, want an error: %v", err, refused)
 	}
-	if err == nil {
+	if !refused {
 		w.AwaitGate(t, p+"new")
 	}
 	w.Open(p + "old")
 	answered()
-	if err != nil {
+	if refused {
 		waitUntil(t, "the id to be free", func() bool { return e.Start(t.Context(), "Gated", p+"x", p+"new") == nil })
 		w.AwaitGate(t, p+"new")
 	}
 	w.Open(p + "new")
-	e.want(t, p+"x", engine.Completed, `"`+p+`new"`)
 }
 
 func childIDTaken(t *testing.T, e client, p string, d Deviations) {
