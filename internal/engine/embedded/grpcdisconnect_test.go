@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,8 +27,12 @@ func TestWaitsOfClientsThatDisconnectEnd(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range rounds {
 		opened := make(chan *net.TCPConn, 1)
+		var dials atomic.Int32
 		c, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+				if dials.Add(1) > 1 {
+					return nil, net.ErrClosed // a call that was not sent yet would be repeated
+				}
 				conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 				if tcp, is := conn.(*net.TCPConn); is {
 					opened <- tcp
