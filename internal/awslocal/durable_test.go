@@ -14,6 +14,7 @@ import (
 
 // TestResponsesShowOnlyWhatIsOnDisk checks repeated requests, reads and failed conditions.
 func TestResponsesShowOnlyWhatIsOnDisk(t *testing.T) {
+	t.Parallel()
 	const queue = `"QueueUrl":"http://local/000000000000/q"`
 	newQueue := jsonRequest("AmazonSQS.CreateQueue", `{"QueueName":"q"}`, 200, "/q")
 	newTopic := formRequest(url.Values{"Action": {"CreateTopic"}, "Name": {"t"}}, ":t<")
@@ -65,7 +66,10 @@ func TestResponsesShowOnlyWhatIsOnDisk(t *testing.T) {
 			require.NoError(t, err)
 			return journaltest.Server{Handler: s.Handler(), Health: HealthPath, Watch: s.watch, Close: s.Close}
 		}
-		t.Run(name, test.Run)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.Run(t)
+		})
 	}
 }
 

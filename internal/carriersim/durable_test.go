@@ -36,6 +36,7 @@ func (o outbox) SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs
 // TestAnswersFollowTheRecordOnDisk checks that neither responses nor answers to shipment
 // requests go out before the parcel is on disk, also for repeated requests.
 func TestAnswersFollowTheRecordOnDisk(t *testing.T) {
+	t.Parallel()
 	var sent atomic.Int64
 	request := journaltest.Request{
 		Method: http.MethodPost, Path: "/v1/shipment-events", Status: http.StatusOK, Text: "SUCCESS",

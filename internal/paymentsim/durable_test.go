@@ -14,6 +14,7 @@ import (
 
 // TestResponsesShowOnlyWhatIsInTheLedgerOnDisk checks repeated requests and reads.
 func TestResponsesShowOnlyWhatIsInTheLedgerOnDisk(t *testing.T) {
+	t.Parallel()
 	charge := func(key, order, token string, status int, text string) journaltest.Request {
 		return journaltest.Request{
 			Method: http.MethodPost, Path: "/v1/charges", Header: map[string]string{"Idempotency-Key": key},
@@ -53,6 +54,9 @@ func TestResponsesShowOnlyWhatIsInTheLedgerOnDisk(t *testing.T) {
 			require.NoError(t, err)
 			return journaltest.Server{Handler: p.Handler(), Health: "/readyz", Watch: p.Watch, Close: p.Close}
 		}
-		t.Run(name, test.Run)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.Run(t)
+		})
 	}
 }
