@@ -35,7 +35,7 @@ func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
 	} {
 		id := "lost-" + step
 		s := h.paid(id)
-		s.Accepted = accepted.UnixMilli()
+		s.Accepted, s.ChargeID = accepted.UnixMilli(), "ch_charge-"+id
 		h.loseRecord(id)
 		h.doFails(step, s, "not found")
 		rec := h.wantStatus(id, order.StatusNeedsAttention)

@@ -62,4 +62,12 @@ func (s *Store) Restore(ctx context.Context, l Lost) (created bool, err error) {
 // AwaitsDecision reports whether the order's record was restored and no operator has
 // decided what becomes of it. Until then its saga must not go on: the record lacks what the
 // next steps need, and does not show what was done.
-func (r Record) AwaitsDecision() bool { return r.Restored && r.Status == order.StatusNeedsAttention }
+func (r Record) AwaitsDecision() bool {
+	return r.Restored && r.Status == order.StatusNeedsAttention && r.Resolution == ""
+}
+
+// unlessUndecided adds the condition that not AwaitsDecision.
+func unlessUndecided(u *types.Update) {
+	*u.ConditionExpression += " AND (attribute_not_exists(restored) OR #status <> :parked OR attribute_exists(resolution))"
+	u.ExpressionAttributeValues[":parked"] = str(string(order.StatusNeedsAttention))
+}

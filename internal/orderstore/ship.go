@@ -11,7 +11,7 @@ import (
 // MarkShipmentRequested records the shipment. It and RequestCancel exclude each other:
 // whichever comes first holds. The error is ErrFinished unless the order is paid, by its
 // status and its charge both, and also if it is to be cancelled, is refunded, its
-// approval was rejected or has expired, or the carrier has refused it.
+// approval was rejected or has expired, the carrier has refused it, or Record.AwaitsDecision.
 func (s *Store) MarkShipmentRequested(ctx context.Context, orderID, shipmentID string) error {
 	_, err := s.ShipmentRequested(ctx, orderID, shipmentID)
 	return err
@@ -23,6 +23,7 @@ func (s *Store) ShipmentRequested(ctx context.Context, orderID, shipmentID strin
 	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.ShipmentRequested, s.stamp(), nonEmpty("shipmentId", shipmentID))))
 	*u.ConditionExpression += notRefunding + " AND (attribute_not_exists(cancelRequested) OR attribute_exists(shipmentId))"
 	unlessRefused(u)
+	unlessUndecided(u)
 	rec, err := s.updated(ctx, u)
 	return rec, wrap(s.explainFinished(ctx, orderID, err), "mark shipment of order %s", orderID)
 }
