@@ -155,7 +155,7 @@ func difference(res *protos.WorkflowResponse) string {
 			return "this program does not have its version " + res.GetVersion().GetName()
 		}
 		if end := a.GetCompleteWorkflow(); end.GetWorkflowStatus() == protos.OrchestrationStatus_ORCHESTRATION_STATUS_FAILED {
-			if why := end.GetFailureDetails().GetErrorMessage(); IsMismatch(why) {
+			if why := end.GetFailureDetails().GetErrorMessage(); isMismatch(why) {
 				return why
 			}
 		}
@@ -163,9 +163,9 @@ func difference(res *protos.WorkflowResponse) string {
 	return ""
 }
 
-// IsMismatch reports whether the text of an error is, or quotes, the SDK's finding
+// isMismatch reports whether the text of an error is, or quotes, the SDK's finding
 // that a replay differs from the history. The texts of activities' errors are not.
-func IsMismatch(err string) bool {
+func isMismatch(err string) bool {
 	return strings.Contains(err, "a previous execution called ") && !strings.Contains(err, taskFailed)
 }
 
