@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -75,12 +76,13 @@ func withLogs(err error, dir string) error {
 // tail returns the end of what a program wrote.
 func tail(out []byte) []byte { return bytes.TrimSpace(out[max(0, len(out)-2000):]) }
 
-// post sends a JSON text, and returns the response. A status other than 2xx is an error.
-func post(ctx context.Context, web *http.Client, url string, body []byte) (response []byte, err error) {
+// post sends a JSON text with more headers, and returns the response. A status other than 2xx is an error.
+func post(ctx context.Context, web *http.Client, url string, body []byte, more http.Header) (response []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, more)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := web.Do(req)
 	if err != nil {

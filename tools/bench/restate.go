@@ -16,8 +16,9 @@ import (
 	"github.com/restatedev/sdk-go/server"
 )
 
-// restateServer starts Restate's server with its default settings, and the workflow that it calls.
-func restateServer(bin string) func(ctx context.Context, dir string) (peer, error) {
+// restateServer starts Restate's server with its default settings, and the steps that it calls:
+// as a workflow, or as a service with idempotency keys. Both run a saga once per id.
+func restateServer(bin string, workflow bool) func(ctx context.Context, dir string) (peer, error) {
 	return func(ctx context.Context, dir string) (p peer, err error) {
 		binary := filepath.Join(bin, "restate-server")
 		if _, err := os.Stat(binary); err != nil {
@@ -48,15 +49,21 @@ func restateServer(bin string) func(ctx context.Context, dir string) (peer, erro
 		web := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 		p.atStop(web.CloseIdleConnections)
 		// It listens before it is ready.
-		for err = errNotReady; err != nil; _, err = post(ctx, web, admin+"/deployments", []byte(`{"uri":"`+steps+`"}`)) {
+		for err = errNotReady; err != nil; _, err = post(ctx, web, admin+"/deployments", []byte(`{"uri":"`+steps+`"}`), nil) {
 			if ctx.Err() != nil {
 				return p, fmt.Errorf("register the workflow with Restate: %w", err)
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
 		p.saga = func(ctx context.Context, id string) error {
-			_, err := post(ctx, web, ingress+"/Chain/"+id+"/Run", []byte(`""`))
+			_, err := post(ctx, web, ingress+"/Service/Run", []byte(`""`), http.Header{"Idempotency-Key": {id}})
 			return err
+		}
+		if workflow {
+			p.saga = func(ctx context.Context, id string) error {
+				_, err := post(ctx, web, ingress+"/Workflow/"+id+"/Run", []byte(`""`), nil)
+				return err
+			}
 		}
 		return p, nil
 	}
@@ -64,19 +71,23 @@ func restateServer(bin string) func(ctx context.Context, dir string) (peer, erro
 
 var errNotReady = errors.New("not ready")
 
-// restateSteps serves a workflow of three empty steps on loopback, and returns its URL. Restate
-// calls it over HTTP/2.
+// restateSteps serves three empty steps on loopback, and returns the URL. Restate calls it over
+// HTTP/2.
 func restateSteps(p *peer) (url string, err error) {
-	run := func(ctx restate.WorkflowContext, input string) (string, error) {
+	chain := func(ctx restate.Context) (string, error) {
 		for range 3 {
 			if err := restate.RunVoid(ctx, func(restate.RunContext) error { return nil }); err != nil {
 				return "", err
 			}
 		}
-		return input, nil
+		return "", nil
 	}
+	workflow := func(ctx restate.WorkflowContext, _ string) (string, error) { return chain(ctx) }
+	service := func(ctx restate.Context, _ string) (string, error) { return chain(ctx) }
 	handler, err := server.NewRestate().WithLogger(slog.DiscardHandler, true).
-		Bind(restate.NewWorkflow("Chain").Handler("Run", restate.NewWorkflowHandler(run))).Handler()
+		Bind(restate.NewWorkflow("Workflow").Handler("Run", restate.NewWorkflowHandler(workflow))).
+		Bind(restate.NewService("Service").Handler("Run", restate.NewServiceHandler(service))).
+		Handler()
 	if err != nil {
 		return "", fmt.Errorf("serve Restate's steps: %w", err)
 	}

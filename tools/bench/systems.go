@@ -72,7 +72,8 @@ func (p *peer) atStop(f func()) { p.stops = append(p.stops, f) }
 const (
 	ours        = "**embedded, fsync=group**"
 	dbosName    = "DBOS Go 1.8.0, PostgreSQL"
-	restateName = "Restate 1.7.12"
+	restateName = "Restate 1.7.12, workflow"
+	serviceName = "Restate 1.7.12, service with idempotency keys"
 )
 
 // baselineName returns the name of the engine of an older commit.
@@ -91,9 +92,10 @@ func systems(bin, baseline string, today, older build) []system {
 			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default",
 		},
 		{
-			name: restateName, measure: peerSystem(restateServer(bin)),
+			name: restateName, measure: peerSystem(restateServer(bin, true)),
 			syncs: "each step", source: "24 partitions and `rocksdb-disable-wal-fsync = false` by default (`restate-server --dump-config`)",
 		},
+		{name: serviceName, measure: peerSystem(restateServer(bin, false)), syncs: "each step"},
 		{name: "embedded, memory", measure: today.engine(""), syncs: none},
 		{name: "embedded at " + baseline + ", memory", measure: older.engine(""), syncs: none},
 		{name: "embedded, fsync=always", measure: today.engine("always"), syncs: "each step, one fsync per step"},
@@ -218,7 +220,7 @@ func dtm(bin string) func(ctx context.Context, dir string) (peer, error) {
 			if err != nil {
 				return err
 			}
-			response, err := post(ctx, web, "http://127.0.0.1:"+ports[0]+"/api/dtmsvr/submit", body)
+			response, err := post(ctx, web, "http://127.0.0.1:"+ports[0]+"/api/dtmsvr/submit", body, nil)
 			if err == nil && !bytes.Contains(response, []byte("SUCCESS")) {
 				err = fmt.Errorf("DTM returned: %s", response)
 			}

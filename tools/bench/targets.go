@@ -23,6 +23,7 @@ func (r report) targets(b *bytes.Buffer) {
 		r.faster(1.8, baselineName(r.baseline)),
 		r.faster(12, dbosName),
 		r.faster(12, restateName),
+		r.faster(12, serviceName),
 	}
 	allocs := target{goal: "at most 450 allocations per saga of `BenchmarkThreeActivities/group/64`"}
 	if n := r.allocations[ours]; n > 0 {
