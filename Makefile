@@ -160,18 +160,23 @@ bench-engine: ## compare the embedded engine with an older build, DBOS, Restate,
 
 bin/dtm: MODULE = github.com/dtm-labs/dtm@v1.18.0
 bin/dtm: MAIN = .
+CLIEXT := github.com/temporalio/cli/cliext
 bin/temporal: MODULE = github.com/temporalio/cli@v1.9.1
-bin/temporal: MAIN = ./cmd/temporal
+bin/temporal: MAIN = main.go
+bin/temporal: tools/bench/temporal/main.go
 
 # Builds a copy of the module instead of a dependency, so that its own go.sum
 # verifies its dependencies: the checksum database lacks some of them. The sed
-# makes DTM listen on loopback, for which DTM has no setting.
+# makes DTM listen on loopback, for which DTM has no setting. Of Temporal's CLI only
+# the dev server is built: the module cliext is in no module proxy.
 bin/dtm bin/temporal: bin/%: Makefile
 	@echo "building $(MODULE) (a few minutes the first time)"
 	rm -rf bin/src-$*
 	cp -r "$$(go mod download -json $(MODULE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" bin/src-$*
 	chmod -R u+w bin/src-$*
 	find bin/src-$* -path '*/dtmsvr/svr.go' -exec sed -i 's/Sprintf(":%d"/Sprintf("127.0.0.1:%d"/' {} +
+	[ $* != temporal ] || cp tools/bench/temporal/main.go bin/src-temporal/
+	[ $* != temporal ] || (cd bin/src-temporal && go mod edit -dropreplace=$(CLIEXT) -droprequire=$(CLIEXT))
 	cd bin/src-$* && go build -o ../$* $(MAIN)
 	rm -rf bin/src-$*
 	@echo "  done: $$(du -h $@ | cut -f1) $@"

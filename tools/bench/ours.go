@@ -102,8 +102,9 @@ func (b build) profile(ctx context.Context) string {
 	return string(out)
 }
 
-// engine measures an embedded engine in a process of its own. Without fsync it is in memory.
-func (b build) engine(fsync string) measureFunc {
+// engine measures an embedded engine in a process of its own, with more environment variables.
+// Without fsync it is in memory.
+func (b build) engine(fsync string, env ...string) measureFunc {
 	return func(ctx context.Context, dir string, inFlight int, window time.Duration) (m measure.System, err error) {
 		if b.failed != nil {
 			return m, b.failed
@@ -113,6 +114,7 @@ func (b build) engine(fsync string) measureFunc {
 			args = append(args, "-dir", filepath.Join(dir, "engine"), "-fsync", fsync)
 		}
 		cmd := exec.CommandContext(ctx, b.program, args...) //nolint:gosec // built above
+		cmd.Env = append(os.Environ(), env...)
 		var log bytes.Buffer
 		cmd.Stderr = &log
 		out, err := cmd.Output()

@@ -72,7 +72,7 @@ func draw(file, title, unit string, bars []bar) error {
 		low, high := p.X.Min, p.X.Max
 		p.Add(one) // lets the axis begin at 0
 		p.X.Min, p.X.Max = min(low, b.low/2), max(high, b.high*2.5)
-		names[i] = strings.Trim(b.name, "*")
+		names[i] = strings.NewReplacer("*", "", "`", "").Replace(b.name)
 		whiskers.XYs[i] = plotter.XY{X: b.length, Y: float64(i)}
 		whiskers.XErrors[i].Low, whiskers.XErrors[i].High = b.low-b.length, b.high-b.length
 		labels.XYs[i] = plotter.XY{X: b.high, Y: float64(i)}

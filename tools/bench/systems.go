@@ -98,6 +98,7 @@ func systems(bin, baseline string, today, older build) []system {
 		{name: serviceName, measure: peerSystem(restateServer(bin, false)), syncs: "each step"},
 		{name: "embedded, memory", measure: today.engine(""), syncs: none},
 		{name: "embedded at " + baseline + ", memory", measure: older.engine(""), syncs: none},
+		{name: "embedded, fsync=group, `GOGC=400`", measure: today.engine("group", "GOGC=400"), syncs: group},
 		{name: "embedded, fsync=always", measure: today.engine("always"), syncs: "each step, one fsync per step"},
 		{
 			name: "embedded, fsync=off", measure: today.engine("off"),
@@ -126,7 +127,7 @@ func systems(bin, baseline string, today, older build) []system {
 		{
 			name: "Temporal dev server (CLI 1.9.1), SQLite", measure: peerSystem(temporal(bin)),
 			syncs:  "each transition, two or more fsyncs per transition",
-			source: "no pragmas in `buildSQLConfig`, `temporalcli/devserver/server.go`, " + sqliteDefaults,
+			source: "no pragmas in `buildSQLConfig`, `internal/devserver/server.go`, " + sqliteDefaults,
 		},
 	}
 }
@@ -241,8 +242,7 @@ func temporal(bin string) func(ctx context.Context, dir string) (peer, error) {
 		if err != nil {
 			return p, err
 		}
-		serve := exec.Command(binary, "server", "start-dev", "--headless", //nolint:gosec,noctx // stop terminates it
-			"--ip", "127.0.0.1", "--port", port, "--db-filename", filepath.Join(dir, "temporal.db"), "--log-level", "error")
+		serve := exec.Command(binary, "-port", port, "-db-filename", filepath.Join(dir, "temporal.db")) //nolint:gosec,noctx // stop terminates it
 		serve.Dir = dir
 		stop, err := child(ctx, port, serve)
 		p.atStop(stop)
