@@ -25,13 +25,13 @@ type build struct {
 
 // buildHere builds the engine of this checkout.
 func buildHere(ctx context.Context, dir string) build {
-	return buildIn(ctx, "../..", filepath.Join(dir, "embedded"))
+	return buildIn(ctx, "../..", filepath.Join(dir, "embedded"), "readonly")
 }
 
-// buildIn builds the engine of a copy of this repository.
-func buildIn(ctx context.Context, tree, program string) build {
+// buildIn builds the engine of a copy of this repository. mod is the go command's -mod.
+func buildIn(ctx context.Context, tree, program, mod string) build {
 	b := build{program: program, tests: program + ".test"}
-	b.failed = command(ctx, filepath.Join(tree, "tools", "bench"), "go", "build", "-o", b.program, "./embedded")
+	b.failed = command(ctx, filepath.Join(tree, "tools", "bench"), "go", "build", "-mod="+mod, "-o", b.program, "./embedded")
 	if b.failed == nil {
 		b.failed = command(ctx, tree, "go", "test", "-c", "-o", b.tests, "./internal/engine/embedded")
 	}
@@ -55,7 +55,8 @@ func buildOf(ctx context.Context, commit, dir string) build {
 			return build{failed: err}
 		}
 	}
-	return buildIn(ctx, tree, filepath.Join(dir, "embedded-"+commit))
+	// An older engine may need modules that today's no longer does.
+	return buildIn(ctx, tree, filepath.Join(dir, "embedded-"+commit), "mod")
 }
 
 // command runs a program in a directory. The error has what it wrote.
@@ -63,7 +64,7 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the callers name the programs
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s in %s: %w: %s", cmd, dir, err, tail(out))
+		return fmt.Errorf("%s %s: %w\n%s\n%s", name, args[0], err, cmd, tail(out))
 	}
 	return nil
 }
@@ -86,7 +87,7 @@ func (b build) allocations(ctx context.Context, dir string) (allocs float64, err
 		_, err = fmt.Sscan(before[strings.LastIndexAny(before, " \t")+1:], &allocs)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", cmd, err, tail(out))
+		return 0, fmt.Errorf("benchmark: %w\n%s\n%s", err, cmd, tail(out))
 	}
 	return allocs, nil
 }
@@ -122,7 +123,7 @@ func (b build) engine(fsync string, env ...string) measureFunc {
 			err = json.Unmarshal(out, &m)
 		}
 		if err != nil {
-			return m, fmt.Errorf("%s: %w: %s", cmd, err, tail(log.Bytes()))
+			return m, fmt.Errorf("engine: %w\n%s\n%s", err, cmd, tail(log.Bytes()))
 		}
 		return m, nil
 	}

@@ -43,7 +43,7 @@ func (o options) million(ctx context.Context) (w waiting, err error) {
 		err = json.Unmarshal(text, &w)
 	}
 	if err != nil {
-		return w, fmt.Errorf("%s: %w: %w: %s", cmd, testErr, err, tail(out))
+		return w, fmt.Errorf("TestMillion: %w\n%s\n%s", errors.Join(testErr, err), cmd, tail(out))
 	}
 	return w, nil
 }
