@@ -34,7 +34,7 @@ func (o options) million(ctx context.Context) (w waiting, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	fmt.Fprintln(os.Stderr, "measuring", o.waiting, "waiting sagas (two minutes for a million)")
 	results := filepath.Join(dir, "results.json")
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=5m", //nolint:gosec // our own test
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=8m", //nolint:gosec // our own test
 		"-run=^TestMillion$", "./internal/engine/embedded", "-waiting-sagas="+strconv.Itoa(o.waiting), "-results="+results)
 	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "TMPDIR="+dir)
 	out, testErr := cmd.CombinedOutput()
