@@ -109,6 +109,7 @@ func (c workerCmd) Run(e env, command *kong.Context) error {
 }
 
 func (c workerCmd) run(e env, command *kong.Context) error {
+	relaxGC()
 	w, err := c.worker(e, c.dir())
 	if err != nil {
 		return err

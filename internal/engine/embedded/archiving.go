@@ -31,7 +31,7 @@ func (s *store) read(id string) (*instance, error) {
 	s.mu.Lock()
 	i, ok := s.instances.Get(id)
 	if ok {
-		c := *i // its slices may grow, but not within the length of the copy's
+		c := i.copied()
 		s.mu.Unlock()
 		return c.view(), nil
 	}
@@ -49,7 +49,7 @@ func (s *store) durableView(ctx context.Context, id string, history bool) (*inst
 		s.mu.Unlock()
 		return s.archived(id)
 	}
-	c, last := *i, s.last
+	c, last := i.copied(), s.last
 	s.mu.Unlock()
 	if c.metaSeq == 0 || history && c.metaSeq != c.seq {
 		if err := last.WaitFor(ctx); err != nil {

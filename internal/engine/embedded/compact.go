@@ -12,8 +12,8 @@ import (
 	"github.com/ordersaga/ordersaga/internal/journal"
 )
 
-// noBody is the body of all compacted instances: empty, and never written to.
-var noBody body
+// emptyBody is the body of all compacted instances: empty, and never written to.
+var emptyBody body
 
 // scratch holds buffers for encoding, which is larger than its result.
 var scratch = sync.Pool{New: func() any { return new([2][]byte) }}
@@ -83,7 +83,7 @@ func (s *store) compact(i *instance) {
 
 // setCompacted replaces the body by its encoded form.
 func (i *instance) setCompacted(b []byte, compressed bool) {
-	i.compacted, i.compressed, i.body, i.pendingCommit = b, compressed, &noBody, journal.Commit{}
+	i.compacted, i.compressed, i.body, i.pendingCommit = b, compressed, &emptyBody, journal.Commit{}
 }
 
 // encoded returns a compacted body as proto.Marshal encodes it.
@@ -120,5 +120,13 @@ func (i *instance) view() *instance {
 	}
 	c := *i
 	c.decode()
+	return &c
+}
+
+// copied returns a copy of the instance, which can be read without mu: its events
+// are never changed, and its slices grow only beyond the length of the copy's.
+func (i *instance) copied() *instance {
+	c, b := *i, *i.body
+	c.body = &b
 	return &c
 }

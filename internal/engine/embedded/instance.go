@@ -51,7 +51,7 @@ type instance struct {
 	awaitsExternal bool // by its custom status; see Options.AwaitsExternal
 	counted        counted
 
-	*body // &noBody if it is compacted
+	*body // &emptyBody if it is compacted
 }
 
 // body is the part of an instance that compacting encodes and drops.

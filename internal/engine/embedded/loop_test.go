@@ -130,14 +130,14 @@ func TestWorkflowThatOnlyContinuesAsNewIsPaused(t *testing.T) {
 }
 
 // instance returns a copy of an instance, as it is in memory.
-func (r running) instance(id string) instance {
+func (r running) instance(id string) *instance {
 	r.store.mu.Lock()
 	defer r.store.mu.Unlock()
 	i, ok := r.store.instances.Get(id)
 	if !ok {
-		return instance{}
+		return newInstance(id)
 	}
-	return *i
+	return i.copied()
 }
 
 // TestTimersOfAnAbandonedTurnKeepTheirOrder: those that come due during the pause
@@ -202,8 +202,7 @@ func TestSnapshotsBesideTracedSagas(t *testing.T) {
 	starters.Wait()
 	close(done)
 	snapshots.Wait()
-	i := e.instance("0-0")
-	if start := i.view().rebuildState().StartEvent; start.GetWorkflowSpanID().GetValue() == "" {
+	if start := e.instance("0-0").view().rebuildState().StartEvent; start.GetWorkflowSpanID().GetValue() == "" {
 		t.Errorf("start event = %v, want it to have its span's id", start)
 	}
 }

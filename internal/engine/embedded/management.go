@@ -63,7 +63,7 @@ func (s *store) watch(id string) (*protos.WorkflowMetadata, *change, error) {
 		if i.changed == nil {
 			i.changed = &change{done: make(chan struct{})}
 		}
-		c := *i
+		c := i.copied()
 		s.mu.Unlock()
 		return c.view().meta, c.changed, nil
 	}
