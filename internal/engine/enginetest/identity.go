@@ -326,7 +326,9 @@ func lateEvent(t *testing.T, e client, w *World, p string, d Deviations) {
 // idLimits checks that ids at the limits of engine.CheckID run, are listed and can be
 // purged, and that others are rejected.
 func idLimits(t *testing.T, e client, _ *World, p string) {
-	valid := []string{p + "a b:c~2", p + `%_*.'"[]{}&<>`, p + "Ünï-Ελλάς", p + "@$,;=+!()^`", p + strings.Repeat("x", engine.MaxIDLength-len(p))}
+	valid := []string{
+		p + "a b:c~2", p + `%_*.'"[]{}&<>`, p + "Ünï-Ελλάς", p + "@$,;=+!()^`", p + strings.Repeat("x", engine.MaxIDLength-len(p)),
+	}
 	for _, id := range valid {
 		e.start(t, "Chain", id, nil)
 	}
