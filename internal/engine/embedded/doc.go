@@ -14,14 +14,21 @@
 // Where to look:
 //
 //	engine.go      Open, Run, Close
-//	backend.go     starts, events, turns and activities: what the SDK calls
+//	backend.go     starts and events: what the SDK calls
+//	loop.go        runs turns and activities
+//	turns.go       their beginning and end: what they change
+//	messages.go    what a turn sends to other instances
+//	stalled.go     turns that this program cannot run
+//	replay.go      restores waiting instances at the start
 //	instance.go    one workflow instance; docs/engine.md has the diagram of its states
-//	record.go      the content of a journal record
+//	compact.go     its encoded form in memory
+//	record.go      the content of a journal record, format 3
 //	timers.go      durable timers
 //	management.go  status, watch, purge, rerun, list, history
 //	snapshot.go    the snapshot for the journal's compaction
 //	archiving.go   ended instances move to disk; archive.go is their file
-//	counters.go    the numbers behind Stats
+//	counters.go    the numbers behind Stats; assert.go has the invariants
+//	metrics.go     sizes of the files, and violated invariants
 //	repair.go      verifying and repairing the files; scrub.go erases from them
 //	grpcserver.go  the gRPC endpoint for durable-task clients
 package embedded
