@@ -15,8 +15,8 @@ func TestAvailableMemoryIsTheSmallestLimit(t *testing.T) {
 		files map[string]string
 		want  int64
 	}{
-		"no Linux":        {nil, math.MaxInt64},
-		"no group":        {map[string]string{"proc/meminfo": machine}, 16000000 << 10},
+		"no Linux": {nil, math.MaxInt64},
+		"no group": {map[string]string{"proc/meminfo": machine}, 16000000 << 10},
 		"group, no limit": {map[string]string{
 			"proc/meminfo": machine, "proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n",
 		}, 16000000 << 10},
