@@ -127,9 +127,10 @@ func TestSagaOfAnotherTableIsStalled(t *testing.T) {
 			if err := e.Raise(t.Context(), "w", saga.SignalEvent, saga.Signal{Kind: "cancel"}); !errors.Is(err, engine.ErrStalled) {
 				t.Errorf("Raise to the stalled saga = %v, want ErrStalled", err)
 			}
-			if st, err := e.Stats(t.Context()); err != nil || st != (engine.Stats{Live: 1, Waiting: 1, AwaitingExternal: 1}) {
-				t.Errorf("Stats = %+v, %v, want that one saga waits for something external", st, err)
-			}
+			waitUntil(t, "the saga to count as one that waits for something external", func() bool {
+				st, err := e.Stats(t.Context())
+				return err == nil && st == engine.Stats{Live: 1, Waiting: 1, AwaitingExternal: 1}
+			})
 			h, err := e.History(t.Context(), "w")
 			require.NoError(t, err)
 			stalls := slices.DeleteFunc(h, func(ev engine.Event) bool { return ev.Type != "ExecutionStalled" })
