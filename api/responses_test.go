@@ -14,8 +14,8 @@ import (
 
 // rowOnly are the fields of an order's row that are in no response.
 var rowOnly = []string{
-	"Refunding", "Queued", "Resolution", "GivenUp", "Terminated", "Token", "IdleUntil", "Settled", "Trace", "Fingerprint", "Content",
-	"Created", "Updated", "Placed", "StatusShard", "TimeShard",
+	"Refunding", "Queued", "Restored", "Resolution", "GivenUp", "Terminated", "Token", "IdleUntil", "Settled", "Trace", "Fingerprint",
+	"Content", "Created", "Updated", "Placed", "StatusShard", "TimeShard",
 }
 
 // structs calls visit for t and for every struct type that a value of t can contain.
