@@ -65,7 +65,7 @@ type Journal struct {
 	wakeWriter           *sync.Cond
 	pending              *batch        // collects records for the next write
 	newest               *batch        // the last batch that got a record, or the refusal of one
-	room                 chan struct{} // closed when full may have become false; nil if nobody waits for that
+	room                 chan struct{} // closed when full may have become false; nil if none waits for that
 	closing              bool
 	failed               error      // permanent
 	waitingForSpace      error      // why the writer waits for a full disk; nil if it does not
