@@ -113,7 +113,7 @@ func (l *loop) advance(t turn) error {
 			return fmt.Errorf("the workflow has continued as new %d times and consumed no event", idle)
 		}
 		endTurnSpan(s, span, true)
-		ctx, span = beginTurnSpan(l.hard, s)
+		ctx, span = beginTurnSpan(l.hard, s) //nolint:fatcontext // it is derived from l.hard, not from the last one
 	}
 	if s.CompletedEvent != nil {
 		l.store.log.Debug().Str("saga", id).Str("workflow", s.StartEvent.GetName()).Msg("saga ended")

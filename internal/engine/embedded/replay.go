@@ -61,6 +61,7 @@ func scanState(raw []byte) (w scanned, ok bool) {
 				return w, false
 			}
 			w.custom = string(text)
+		default: // the id
 		}
 	}
 	return w, begun

@@ -86,7 +86,8 @@ func (s *store) finishTurn(t turn) error {
 	}
 	s.mu.Unlock()
 
-	if c.Wait() != nil {
+	durable := c.Wait() == nil
+	if !durable {
 		return nil // the journal has failed, and Run ends: memory stays ahead of the disk
 	}
 	for _, e := range t.state.PendingTasks {
