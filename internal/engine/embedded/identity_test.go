@@ -117,6 +117,7 @@ func TestEventsAcceptedAtTheEndAreInTheHistory(t *testing.T) {
 			}
 			accepted[id] = append(accepted[id], []string{"EventRaised", "ExecutionSuspended", "ExecutionResumed"}[k%3])
 		}
+		e.wait(t, id)
 	}
 	check := func(where string) {
 		t.Helper()
