@@ -61,8 +61,10 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		"ordersaga_intake_messages_total outcome": {"done", "poison", "retry"},
 		"ordersaga_aws_calls_total outcome":       {"done", "refused", "throttled", "failed"},
 		"status":                                  statuses, "step": append(steps, "", "other"), "route": routes, "queue": queues,
-		"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
-		"state":  {"visible", "in_flight", "dead"},
+		"method":    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"},
+		"state":     {"visible", "in_flight", "dead"},
+		"part":      {"journal", "archive"},
+		"invariant": {"counters_not_negative", "published_is_applied", "in_flight_is_decoded", "log_in_order"},
 		"activity": {
 			workflows.ReserveStock, workflows.ReleaseStock, workflows.ChargePayment, workflows.RefundPayment,
 			workflows.RequestShipment, workflows.ConfirmShipment, workflows.SettleApproval, workflows.VerifyRefusal, workflows.ParkSaga,
