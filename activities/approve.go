@@ -21,9 +21,6 @@ func (a Activities) SettleApproval(ctx context.Context, s workflows.State) (work
 		return workflows.State{}, err
 	}
 	rec, err := a.Store.Get(ctx, s.Order.OrderID)
-	if err == nil {
-		err = mayGoOn(rec)
-	}
 	if err != nil && (!errors.Is(err, orderstore.ErrNotFound) || s.Accepted > 0) {
 		return workflows.State{}, err
 	}

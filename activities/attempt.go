@@ -104,7 +104,8 @@ func (a Activities) restore(ctx context.Context, name string, s workflows.State,
 		Order: s.Order, AcceptedAt: time.UnixMilli(s.Accepted), ChargeID: s.ChargeID, ShipmentID: s.ShipmentID, Trace: s.Trace,
 		Reason: name + ": the order's record was gone; this one is from its saga, without customer, address and payment token",
 	}
-	if name == workflows.ConfirmShipment || name == workflows.VerifyRefusal { // after the request
+	switch name {
+	case workflows.RequestShipment, workflows.ConfirmShipment, workflows.VerifyRefusal: // its shipment may have been requested
 		lost.ShipmentID = shipment.ID(s.Order.OrderID)
 	}
 	created, err := a.Store.Restore(ctx, lost)
@@ -162,6 +163,9 @@ func (a Activities) undo(name string, fn func(context.Context, workflows.State, 
 // onStuck makes fn the activity that marks a stuck saga.
 func (a Activities) onStuck(name string, fn func(ctx context.Context, s workflows.State, step, cause string) error) task.Activity {
 	return saga.OnStuck(func(ctx context.Context, s workflows.State, step, cause string) error {
+		if workflows.PastPointOfNoReturn(step) {
+			s.ShipmentID = cmp.Or(s.ShipmentID, shipment.ID(cmp.Or(s.OrderID, s.Order.OrderID)))
+		}
 		return a.try(ctx, name, s, func(ctx context.Context, s workflows.State) error { return fn(ctx, s, step, cause) })
 	})
 }

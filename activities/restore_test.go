@@ -30,7 +30,7 @@ func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
 	h := newHarness(t)
 	accepted := time.Now().Add(-time.Hour)
 	for step, shipped := range map[string]bool{
-		workflows.ReserveStock: false, workflows.SettleApproval: false, workflows.ChargePayment: false, workflows.RequestShipment: false,
+		workflows.ReserveStock: false, workflows.SettleApproval: false, workflows.ChargePayment: false, workflows.RequestShipment: true,
 		workflows.VerifyRefusal: true, workflows.ConfirmShipment: true,
 	} {
 		id := "lost-" + step
@@ -43,7 +43,11 @@ func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
 			rec.CustomerID != "" || !rec.Forgotten || rec.CreatedAt.UnixMilli() != s.Accepted || !rec.Listed() {
 			t.Errorf("%s: record = %+v, want the order of the saga's state, charged, and shipped: %v", step, rec, shipped)
 		}
-		if step != workflows.ReserveStock { // which finds what the order holds
+		switch step {
+		case workflows.ReserveStock: // finds what the order holds
+		case workflows.SettleApproval, workflows.VerifyRefusal: // decide nothing; they are tried without a limit
+			h.do(step, s)
+		default:
 			h.doFails(step, s, "an operator must decide")
 		}
 		h.wantStatus(id, order.StatusNeedsAttention)

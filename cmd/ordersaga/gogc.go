@@ -19,17 +19,22 @@ func relaxGC() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	available, known := availableMemory(os.DirFS("/"))
+	if !known {
+		return
+	}
 	debug.SetGCPercent(400)
-	if available := availableMemory(os.DirFS("/")); available < math.MaxInt64 {
+	if available < math.MaxInt64 {
 		debug.SetMemoryLimit(available / 5 * 4)
 	}
 }
 
 // availableMemory returns how many bytes this process can use: the smallest limit
 // of its control groups (version 2), or else the memory of the machine. Without
-// Linux's files it returns math.MaxInt64.
-func availableMemory(root fs.FS) int64 {
-	available := int64(math.MaxInt64)
+// Linux's files it returns math.MaxInt64. known is false under control groups of
+// version 1, whose limits it does not read.
+func availableMemory(root fs.FS) (available int64, known bool) {
+	available = math.MaxInt64
 	var kib int64
 	if b, err := fs.ReadFile(root, "proc/meminfo"); err == nil {
 		if n, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); n == 1 && err == nil {
@@ -39,7 +44,7 @@ func availableMemory(root fs.FS) int64 {
 	b, err := fs.ReadFile(root, "proc/self/cgroup")
 	_, group, ok := strings.Cut(string(b), "0::")
 	if err != nil || !ok {
-		return available
+		return available, err != nil
 	}
 	group, _, _ = strings.Cut(group, "\n")
 	for dir := path.Join("sys/fs/cgroup", group); strings.HasPrefix(dir, "sys/fs/cgroup"); dir = path.Dir(dir) {
@@ -48,5 +53,5 @@ func availableMemory(root fs.FS) int64 {
 			available = min(available, limit)
 		}
 	}
-	return available
+	return available, true
 }

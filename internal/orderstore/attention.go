@@ -88,7 +88,7 @@ func (s *Store) ResumeFromAttention(ctx context.Context, orderID string, to orde
 		return fmt.Errorf("resume order %s: no order continues as %q after it needed attention", orderID, to)
 	}
 	u := s.statusUpdate(orderID, resumed, s.stamp(), nil)
-	*u.UpdateExpression += ", sagaTerminated" // its last clause is REMOVE
+	*u.UpdateExpression += ", sagaTerminated, restored" // its last clause is REMOVE
 	*u.ConditionExpression += " AND attribute_not_exists(givenUp)"
 	return wrap(s.update(ctx, u), "resume order %s", orderID)
 }

@@ -81,6 +81,16 @@ func TestChargesOfEndedOrdersAreRefunded(t *testing.T) {
 	l.kept("ghost")
 }
 
+// TestForeignChargeWithAnIDThatNoSagaCanHaveIsFlagged: another program of the shop uses
+// the same account at the provider, with references of its own.
+func TestForeignChargeWithAnIDThatNoSagaCanHaveIsFlagged(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.charged(order.Order{OrderID: "INV/2026/1", Currency: "EUR", Payment: order.Payment{Token: "tok_ok"}})
+	for range 2 {
+		l.found("belongs to no order", "flagged")
+	}
+}
+
 // TestSecondChargeOfACompletedOrderIsRefunded: the provider attributed the second charge to
 // another order, for example because it had lost the idempotency key.
 func TestSecondChargeOfACompletedOrderIsRefunded(t *testing.T) {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 // is "" if unknown.
 func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID, what string) (restored bool, err error) {
 	inst, err := r.Sagas.Get(ctx, id)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err != nil && !errors.Is(err, engine.ErrNotFound) && !errors.Is(err, engine.ErrInvalidID) {
 		return false, err
 	}
 	var s workflows.State
@@ -35,7 +36,7 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 		return false, err
 	}
 	what += ", but its saga is " + string(inst.Status) + ": the order's record is gone"
-	lost := orderstore.Lost{Order: s.Order, ChargeID: chargeID, ShipmentID: s.ShipmentID, Trace: s.Trace, Reason: what}
+	lost := orderstore.Lost{Order: s.Order, ChargeID: cmp.Or(chargeID, s.ChargeID), ShipmentID: s.ShipmentID, Trace: s.Trace, Reason: what}
 	if s.Accepted > 0 {
 		lost.AcceptedAt = time.UnixMilli(s.Accepted)
 	}
@@ -47,7 +48,7 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 		restored, err = r.Orders.Restore(ctx, lost)
 		return err
 	})
-	return restored, nil
+	return restored, err
 }
 
 // InputOf returns the input of an order's saga. The error is that it is not one.

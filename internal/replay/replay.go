@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	informs   = "ordersaga.replay" // name of the event that carries a Record
-	changed   = "code changed: "   // prefix of a custom status
-	separator = "\n"               // between a version or a timer's name, and a table
+	informs   = "ordersaga.replay"    // name of the event that carries a Record
+	changed   = "code changed: "      // prefix of a custom status
+	differs   = "\n" + informs + ": " // the same, as workflow code sets it: no other code does
+	separator = "\nordersaga.table\n" // between a version or a timer's name, and a table
 )
 
 // Record is what a saga's history has about the program that ran the saga.
@@ -59,7 +60,7 @@ func Declare(ctx *task.WorkflowContext, table string) {
 
 // Changed returns the custom status by which workflow code reports that it
 // is not the code that began the saga. why is a sentence without a full stop.
-func Changed(why string) string { return text.Cut(changed+why, text.Max) }
+func Changed(why string) string { return differs + why }
 
 // ChangedBy returns, by its custom status, in what the program differs that ran a
 // saga last; "" if it does not differ.
@@ -125,7 +126,7 @@ func Answer(res *protos.WorkflowResponse) (why string) {
 		}
 	}
 	if why = difference(res); why != "" {
-		res.CustomStatus = wrapperspb.String(Changed(why))
+		res.CustomStatus = wrapperspb.String(text.Cut(changed+why, text.Max))
 		res.Actions = []*protos.WorkflowAction{{WorkflowActionType: &protos.WorkflowAction_WorkflowVersionNotAvailable{
 			WorkflowVersionNotAvailable: &protos.WorkflowVersionNotAvailableAction{},
 		}}}
@@ -147,7 +148,7 @@ func Answer(res *protos.WorkflowResponse) (why string) {
 // difference returns in what the code that gave a response differs from the code that
 // began the instance, or "".
 func difference(res *protos.WorkflowResponse) string {
-	if why := ChangedBy(res.GetCustomStatus().GetValue()); why != "" {
+	if why, is := strings.CutPrefix(res.GetCustomStatus().GetValue(), differs); is {
 		return why
 	}
 	for _, a := range res.GetActions() {

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/replay"
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows/saga"
 )
@@ -24,6 +26,7 @@ type player struct {
 	history []*protos.HistoryEvent
 	timers  []*protos.HistoryEvent // that have not been delivered
 	done    bool
+	old     bool // the release before 0028: it records no table
 }
 
 // turn runs a turn with an event and returns the timers that it set.
@@ -34,10 +37,21 @@ func (p *player) turn(t *testing.T, at time.Time, event *protos.HistoryEvent) {
 	event.Timestamp = timestamppb.New(at)
 	require.NoError(t, runtimestate.AddEvent(s, &protos.HistoryEvent{EventId: -1, Timestamp: event.GetTimestamp(), EventType: started}),
 		runtimestate.AddEvent(s, event))
-	res, err := p.exec.ExecuteWorkflow(context.Background(), "x", s.GetOldEvents(), s.GetNewEvents(), backend.ExecuteOptions{})
+	past, added, _ := engine.ForSDK(s.GetOldEvents(), s.GetNewEvents())
+	res, err := p.exec.ExecuteWorkflow(context.Background(), "x", past, added, backend.ExecuteOptions{})
 	require.NoError(t, err)
+	if why := replay.Answer(res); why != "" {
+		t.Fatalf("the replay differs from the history: %s, want the same", why)
+	}
 	_, err = runtimestate.NewApplier("", "").Actions(s, res.GetCustomStatus(), res.GetActions(), nil, nil)
 	require.NoError(t, err)
+	if p.old {
+		for _, e := range s.GetNewEvents() {
+			if timer := e.GetTimerCreated(); timer != nil {
+				timer.Name = new(replay.TimerName(timer.GetName()))
+			}
+		}
+	}
 	p.timers = append(p.timers, s.GetPendingTimers()...)
 	p.history = slices.Concat(s.GetOldEvents(), s.GetNewEvents())
 	p.done = runtimestate.IsCompleted(s)
@@ -114,5 +128,39 @@ func TestAnswerIsReceivedAfterAnOutage(t *testing.T) {
 				t.Errorf("10 s after the outage the saga goes on waiting, want it to have received %s and ended; timers: %v", c.signal, p.timers)
 			}
 		})
+	}
+}
+
+// TestSagaOfAnOlderReleaseWaitsAsItDid: older releases began the grace of a timer when it
+// was due. A saga of theirs whose outage was longer than that waits for the carrier's
+// whole time, as its history says; another wait would differ from it.
+func TestSagaOfAnOlderReleaseWaitsAsItDid(t *testing.T) {
+	t.Parallel()
+	for name, old := range map[string]bool{"older release": true, "this release": false} {
+		wait := func(signal string, d time.Duration) *saga.Wait[Trip] {
+			return &saga.Wait[Trip]{
+				Signal: signal, Timeout: func(Trip) time.Duration { return d },
+				Received: func(*Trip, json.RawMessage) *saga.Stop { return nil }, TimedOut: func(Trip) *saga.Stop { return nil },
+			}
+		}
+		sg := saga.Saga[Trip]{Done: "D", Failed: "F", Cancelled: "C", Steps: []saga.Step[Trip]{
+			{Name: "approve", Wait: wait("approval", time.Hour)}, {Name: "carrier", Wait: wait("carrier", 72*time.Hour)},
+		}}
+		r := task.NewTaskRegistry()
+		require.NoError(t, r.AddWorkflowN("W", sg.Workflow))
+		p := &player{exec: task.NewTaskExecutor(r), old: old}
+		began := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+		p.turn(t, began, &protos.HistoryEvent{EventId: -1, EventType: &protos.HistoryEvent_ExecutionStarted{
+			ExecutionStarted: &protos.ExecutionStartedEvent{
+				Name: "W", Input: wrapperspb.String("{}"), WorkflowInstance: &protos.WorkflowInstance{InstanceId: "x"},
+			},
+		}})
+		p.signal(t, began.Add(time.Minute), "approval", 1)
+		up := began.Add(time.Hour + 5*time.Minute)
+		p.fire(t, up, false)
+		next := p.timers[len(p.timers)-1].GetTimerFired().GetFireAt().AsTime().Sub(up)
+		if long := next > time.Hour; long != old {
+			t.Errorf("%s: after an outage the saga waits for %v at once, want the carrier's whole time: %t", name, next, old)
+		}
 	}
 }

@@ -52,6 +52,7 @@ func Send(ctx context.Context, r Raiser, id, kind string, payload any) error {
 // inbox keeps the signals that have arrived, by kind.
 type inbox struct {
 	ctx    *task.WorkflowContext
+	old    bool // an older release may have begun the saga; see seeStale
 	byKind map[string][]json.RawMessage
 	// stale has the timers of waits that a signal ended early. The SDK
 	// (dapr/durabletask-go v0.12.1, WaitForSingleEvent) does not cancel them. When
@@ -87,12 +88,16 @@ func (b *inbox) capAtStale(left time.Duration) time.Duration {
 	return left
 }
 
-// seeStale notes which stale timers are due, and forgets those that have fired.
+// seeStale notes which stale timers are due, and forgets those that have fired. Older
+// releases counted staleGrace from when the timer was due, so their sagas replay with that.
 func (b *inbox) seeStale() {
 	now := b.ctx.CurrentTimeUtc
 	for i := range b.stale {
 		if t := &b.stale[i]; t.seen.IsZero() && !now.Before(t.due) {
 			t.seen = now
+			if b.old {
+				t.seen = t.due
+			}
 		}
 	}
 	b.stale = slices.DeleteFunc(b.stale, func(t staleTimer) bool { return !t.seen.IsZero() && now.After(t.seen.Add(staleGrace)) })

@@ -65,8 +65,8 @@ func (r row) String() string {
 }
 
 // compareTable panics with a mismatch if another table began the saga. It returns the
-// activities in the history. In the first turn it declares the table.
-func compareTable(ctx *task.WorkflowContext, rows []row) []string {
+// activities in the history, and whether that has a table; a first turn has none. In the first turn it declares the table.
+func compareTable(ctx *task.WorkflowContext, rows []row) (activities []string, recorded bool) {
 	lines := make([]string, len(rows))
 	for i, r := range rows {
 		lines[i] = r.String()
@@ -79,7 +79,7 @@ func compareTable(ctx *task.WorkflowContext, rows []row) []string {
 	case past.Table != table:
 		panic(mismatch(firstDifference(rows, strings.Split(past.Table, "\n"))))
 	}
-	return past.Activities
+	return past.Activities, ok
 }
 
 // firstDifference returns where a table differs from the one that was recorded.
