@@ -104,6 +104,9 @@ func (j *Journal) recover(replay func([]byte) error) error {
 		return err
 	}
 	j.markNewest()
+	if err := j.opt.FS.SyncDir(j.dir); err != nil { // the snapshot's name, before the files that it replaces go
+		return err
+	}
 	return removeLeftovers(j.opt.FS, j.dir)
 }
 

@@ -71,7 +71,7 @@ func openArchive(dir string, mustExist bool, files journal.FS) (a *archive, err 
 			return asDamage(err)
 		}
 		a = &archive{db: db}
-		if isNew {
+		if !mustExist { // the journal is about to name it
 			// A synced file is lost with its name.
 			if err := files.SyncDir(dir); err != nil {
 				return err

@@ -268,7 +268,7 @@ func (s *store) purgeExpired(ctx context.Context, before time.Time) (purged int,
 		if past {
 			ids = append(ids, i.id)
 		}
-		return past
+		return false // once purged it is removed, and goes at the next call
 	})
 	s.mu.Unlock()
 	for _, id := range ids {

@@ -272,11 +272,11 @@ func (s *store) commit(ops ...op) (journal.Commit, error) {
 	return s.last, nil
 }
 
-// lockToChange locks mu for one commit. While a full disk leaves the journal no
-// room for it, it waits without the lock, until ctx ends.
+// lockToChange locks mu for one commit. While the journal has no room for it, most
+// often because the disk is full, it waits without the lock, until ctx ends.
 func (s *store) lockToChange(ctx context.Context) error {
 	if err := s.journal.LockWithRoom(ctx, &s.mu); err != nil {
-		return fmt.Errorf("the engine's disk is full: %w", err)
+		return fmt.Errorf("the engine's journal has no room: %w", errors.Join(err, s.journal.Err()))
 	}
 	return nil
 }
@@ -288,7 +288,7 @@ func (s *store) enqueue(i *instance) {
 		return
 	}
 	if wait := time.Until(i.startAt); wait > 0 && len(i.history) == 0 {
-		s.addTimer(timerEntry{at: i.startAt.UnixNano(), inst: i, timer: wakeUp})
+		s.addTimer(timerEntry{at: ringing(i.startAt), inst: i, timer: wakeUp})
 		return
 	}
 	i.queued = true

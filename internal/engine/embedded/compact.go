@@ -127,6 +127,7 @@ func (i *instance) view() *instance {
 // are never changed, and its slices grow only beyond the length of the copy's.
 func (i *instance) copied() *instance {
 	c, b := *i, *i.body
+	b.state = nil // the instance extends its own in place
 	c.body = &b
 	return &c
 }

@@ -115,7 +115,8 @@ func withStatusCode(err error) error {
 		api.ErrInstanceNotFound: codes.NotFound, engine.ErrNotFound: codes.NotFound,
 		api.ErrDuplicateInstance: codes.AlreadyExists, engine.ErrActive: codes.AlreadyExists,
 		api.ErrNotCompleted: codes.FailedPrecondition, engine.ErrNotCompleted: codes.FailedPrecondition,
-		engine.ErrEnded: codes.FailedPrecondition, engine.ErrInvalidID: codes.InvalidArgument, engine.ErrUnsupported: codes.Unimplemented,
+		engine.ErrEnded: codes.FailedPrecondition, engine.ErrStalled: codes.FailedPrecondition,
+		engine.ErrInvalidID: codes.InvalidArgument, engine.ErrUnsupported: codes.Unimplemented,
 		context.Canceled: codes.Canceled, context.DeadlineExceeded: codes.DeadlineExceeded,
 	} {
 		if errors.Is(err, is) {

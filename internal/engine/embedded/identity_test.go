@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/task"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
@@ -179,6 +180,61 @@ func TestChildrenWithInvalidOrEqualIDsFailTheirParentsTasks(t *testing.T) {
 	}
 	if ids := e.ids(t); !slices.Equal(ids, []string{"p", "twin"}) {
 		t.Errorf("instances: %v, want p and twin", ids)
+	}
+}
+
+// TestTerminationReachesOnlyChildrenOfItsExecution: a child of an earlier execution has
+// the id of one that the current execution could not start. It goes on.
+func TestTerminationReachesOnlyChildrenOfItsExecution(t *testing.T) {
+	w := enginetest.NewWorld()
+	r := w.Registry(t)
+	require.NoError(t, r.AddWorkflowN("Leave", func(ctx *task.WorkflowContext) (any, error) {
+		return nil, ctx.CallChildWorkflow("Listen", task.WithChildWorkflowInstanceID("kid")).Await(nil)
+	}), r.AddWorkflowN("Stay", func(ctx *task.WorkflowContext) (any, error) {
+		_ = ctx.CallChildWorkflow("Listen", task.WithChildWorkflowInstanceID("kid")).Await(nil) // its id is taken
+		return nil, ctx.WaitForSingleEvent("go", -1).Await(nil)
+	}))
+	e := runEngine(t, r, Options{})
+	e.start(t, "Leave", "p", nil)
+	e.becomes(t, "kid", engine.Running)
+	require.NoError(t, e.Hub.TerminateWorkflow(t.Context(), "p", api.WithRecursiveTerminate(false)))
+	e.becomes(t, "p", engine.Terminated)
+	e.start(t, "Stay", "p", nil)
+	waitUntil(t, "the second execution to wait", func() bool { return e.happened(t, "p", "TimerCreated", "go") })
+	require.NoError(t, e.Terminate(t.Context(), "p", ""))
+	e.becomes(t, "p", engine.Terminated)
+	require.NoError(t, e.Raise(t.Context(), "kid", "go", "still here"))
+	e.want(t, "kid", engine.Completed, `"still here"`)
+}
+
+// TestPurgeOfSagasThatNameEachOtherEnds: a began b, which began a again, which could not
+// begin b. So each has the other among its children.
+func TestPurgeOfSagasThatNameEachOtherEnds(t *testing.T) {
+	r := workflows(t, map[string]task.Workflow{
+		"A": func(ctx *task.WorkflowContext) (any, error) {
+			var life string
+			err := ctx.GetInput(&life)
+			ctx.CallChildWorkflow("B", task.WithChildWorkflowInstanceID("b"))
+			return life, err
+		},
+		"B": func(ctx *task.WorkflowContext) (any, error) {
+			ctx.CallChildWorkflow("A", task.WithChildWorkflowInstanceID("a"), task.WithChildWorkflowInput("second"))
+			return nil, ctx.WaitForSingleEvent("go", -1).Await(nil)
+		},
+	})
+	e := runEngine(t, r, Options{})
+	e.start(t, "A", "a", "first")
+	waitUntil(t, "the second execution of a to end", func() bool {
+		i, err := e.Get(t.Context(), "a")
+		return err == nil && i.Status == engine.Completed && string(i.Output) == `"second"`
+	})
+	require.NoError(t, e.Raise(t.Context(), "b", "go", nil))
+	e.becomes(t, "b", engine.Completed)
+	if n, err := e.store.purgeTree(t.Context(), "a", true, false); n != 1 || err != nil {
+		t.Errorf("purgeTree = %d, %v, want only the second execution of a purged", n, err)
+	}
+	if _, err := e.Get(t.Context(), "b"); err != nil {
+		t.Errorf("Get of b = %v, want it kept: the first execution of a has begun it", err)
 	}
 }
 

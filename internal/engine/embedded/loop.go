@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/dapr/durabletask-go/api"
@@ -61,6 +62,10 @@ func (l *loop) start(ctx context.Context, workers *sync.WaitGroup, turns, activi
 }
 
 func (l *loop) runTurn(t turn) {
+	isTermination := func(e *protos.HistoryEvent) bool { return e.GetExecutionTerminated() != nil }
+	if l.terminated != nil && slices.ContainsFunc(t.added, isTermination) && t.seen.Wait() != nil {
+		return // terminated acts outside, on what must be durable; the journal has failed, and Run ends
+	}
 	err := l.advance(t)
 	if err == nil {
 		err = l.store.finishTurn(t)

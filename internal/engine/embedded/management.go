@@ -116,7 +116,7 @@ func (s *store) purgeTree(ctx context.Context, id string, recursive, force bool)
 	}
 	for _, child := range childrenOf(i.history) {
 		c, err := s.read(child)
-		if !recursive || errors.Is(err, api.ErrInstanceNotFound) || err == nil && c.parent() != id {
+		if !recursive || errors.Is(err, api.ErrInstanceNotFound) || err == nil && !c.startedBy(id, i.startEvent()) {
 			continue
 		}
 		if err != nil {
@@ -220,6 +220,7 @@ func (s *store) RerunWorkflowFromEvent(ctx context.Context, req *protos.RerunWor
 		return "", err
 	}
 	i, _ := s.instances.Get(newID)
+	i.pendingCommit = c
 	i.meta = i.metadata()
 	meta, seq := i.meta, i.seq
 	s.count(i)

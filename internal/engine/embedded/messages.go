@@ -123,7 +123,7 @@ func (s *store) terminateChildren(id string, state *protos.WorkflowRuntimeState,
 	}
 	for _, child := range childrenOf(state.GetOldEvents(), state.GetNewEvents()) {
 		target, exists := s.instances.Get(child)
-		if exists && !target.ended() && target.parent() == id {
+		if exists && !target.ended() && target.startedBy(id, state.GetStartEvent()) {
 			ops = append(ops, op{kind: opInbox, id: child, payload: &protos.HistoryEvent{
 				EventId: -1, Timestamp: timestamppb.Now(),
 				EventType: &protos.HistoryEvent_ExecutionTerminated{ExecutionTerminated: &protos.ExecutionTerminatedEvent{
@@ -160,9 +160,12 @@ func (i *instance) startEvent() *protos.ExecutionStartedEvent {
 	return v.inbox[0].GetExecutionStarted()
 }
 
-// parent returns the id of the instance that started this one as its child, or "".
-func (i *instance) parent() string {
-	return i.startEvent().GetParentInstance().GetWorkflowInstance().GetInstanceId()
+// startedBy reports whether the execution of an instance that began with the given
+// event has started this instance as its child.
+func (i *instance) startedBy(id string, start *protos.ExecutionStartedEvent) bool {
+	parent := i.startEvent().GetParentInstance().GetWorkflowInstance()
+	was, is := parent.GetExecutionId().GetValue(), start.GetWorkflowInstance().GetExecutionId().GetValue()
+	return parent.GetInstanceId() == id && (was == is || was == "" || is == "")
 }
 
 // withValidChildIDs replaces bytes of children's ids that are not UTF-8: the record

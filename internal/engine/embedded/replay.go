@@ -160,6 +160,9 @@ func (r *restored) scan() {
 // restoreStates applies the collected records of a snapshot.
 func (s *store) restoreStates() error {
 	r := &s.restored
+	if len(r.all) == 0 { // most often: each record of the log asks
+		return nil
+	}
 	r.scan()
 	for n, x := range r.all {
 		if x.waits {

@@ -123,12 +123,16 @@ func (s hubServer) ResumeInstance(ctx context.Context, req *protos.ResumeRequest
 	return s.TaskHubSidecarServiceServer.ResumeInstance(ctx, req)
 }
 
-// checkRunning returns an error for an ended instance, for requests that the
-// store would accept and drop.
+// checkRunning returns an error for an ended or a stalled instance, for requests that
+// the store would accept and drop, or keep for the next process.
 func (s hubServer) checkRunning(ctx context.Context, id string) error {
 	i, err := s.engine.Get(ctx, id)
-	if err == nil && i.Status.Ended() {
+	switch {
+	case err != nil:
+	case i.Status.Ended():
 		err = fmt.Errorf("saga %s is %s: %w", id, i.Status, engine.ErrEnded)
+	case i.Status == engine.Stalled:
+		err = fmt.Errorf("saga %s: %w", id, engine.ErrStalled)
 	}
 	return err
 }

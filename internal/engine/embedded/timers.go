@@ -30,8 +30,10 @@ type timerEntry struct {
 const never = math.MaxInt64
 
 // ringsAt returns when a timer of the given TimerFired event is due.
-func ringsAt(e *protos.HistoryEvent) int64 {
-	at := e.GetTimerFired().GetFireAt().AsTime()
+func ringsAt(e *protos.HistoryEvent) int64 { return ringing(e.GetTimerFired().GetFireAt().AsTime()) }
+
+// ringing returns a time as timerEntry has it.
+func ringing(at time.Time) int64 {
 	switch year := at.Year(); {
 	case year > 2261:
 		return never

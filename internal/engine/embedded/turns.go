@@ -22,6 +22,7 @@ type turn struct {
 	added []*protos.HistoryEvent // not in the history yet: from the inbox, then fired
 	fired []*protos.HistoryEvent // timers; a part of added
 	state *protos.WorkflowRuntimeState
+	seen  journal.Commit // once it is durable, so are the added events
 }
 
 // activity is an activity of an instance that is to be run.
@@ -43,7 +44,7 @@ func (s *store) takeTurn(i *instance) (t turn, ok bool) {
 	i.decode()
 	i.inFlight = true
 	i.takenEvents = min(len(i.inbox), turnLimit)
-	t = turn{inst: i, added: slices.Concat(i.inbox[:i.takenEvents], i.fired), state: i.stateForTurn()}
+	t = turn{inst: i, seen: s.last, added: slices.Concat(i.inbox[:i.takenEvents], i.fired), state: i.stateForTurn()}
 	t.fired = t.added[i.takenEvents:]
 	i.fired = nil
 	return t, true
@@ -81,6 +82,9 @@ func (s *store) finishTurn(t turn) error {
 	}
 	for _, o := range ops {
 		if target, ok := s.instances.Get(o.id); ok {
+			if o.kind == opCreate {
+				target.pendingCommit = c
+			}
 			s.enqueue(target)
 		}
 	}

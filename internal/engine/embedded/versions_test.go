@@ -32,6 +32,9 @@ func TestInstancesKeepTheirWorkflowVersion(t *testing.T) {
 	start(e, "new")
 	require.NoError(t, e.Raise(ctx, "unknown", "go", nil))
 	e.becomes(t, "unknown", engine.Stalled)
+	if err := (hubServer{engine: e.Engine}).checkRunning(ctx, "unknown"); !errors.Is(err, engine.ErrStalled) {
+		t.Errorf("a gRPC client's termination of the stalled instance = %v, want ErrStalled", err)
+	}
 	if i, err := e.Get(ctx, "unknown"); err != nil || replay.ChangedBy(i.CustomStatus) != "this program does not have its version v1" {
 		t.Errorf("without a program of its version, the custom status is %q (%v), want that v1 is missing", i.CustomStatus, err)
 	}
