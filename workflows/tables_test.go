@@ -25,10 +25,10 @@ func TestTablesOfOrders(t *testing.T) {
 		carrier bool
 		want    string
 	}{
-		{workflows.VersionV1, true, "saga=msxibl\nreserve=hgcttb\napprove=1jncxrb\ncharge=lcuyi1\nship=19rv88h\ncarrier=gfilpm\nconfirm=10qysy9"},
-		{workflows.VersionV2, true, "saga=msxibl\nreserve=hgcttb\napprove=1jncxrb\ncharge=lcuyi1\nship=19rv88h\ncarrier=bqi4pk\nconfirm=10qysy9"},
-		{"v3", true, "saga=msxibl\nreserve=hgcttb\napprove=lnebhq\ncharge=lcuyi1\nship=19rv88h\ncarrier=d1pfso\nconfirm=10qysy9"},
-		{"v3", false, "saga=msxibl\nreserve=hgcttb\napprove=lnebhq\ncharge=lcuyi1\nship=ww7x5i\ncarrier=d1pfso\nconfirm=10qysy9"},
+		{workflows.VersionV1, true, "saga=msxibl;reserve=hgcttb;approve=1jncxrb;charge=lcuyi1;ship=19rv88h;carrier=gfilpm;confirm=10qysy9"},
+		{workflows.VersionV2, true, "saga=msxibl;reserve=hgcttb;approve=1jncxrb;charge=lcuyi1;ship=19rv88h;carrier=bqi4pk;confirm=10qysy9"},
+		{"v3", true, "saga=msxibl;reserve=hgcttb;approve=lnebhq;charge=lcuyi1;ship=19rv88h;carrier=d1pfso;confirm=10qysy9"},
+		{"v3", false, "saga=msxibl;reserve=hgcttb;approve=lnebhq;charge=lcuyi1;ship=ww7x5i;carrier=d1pfso;confirm=10qysy9"},
 	} {
 		input, err := json.Marshal(workflows.State{Terms: workflows.Terms{AwaitCarrier: c.carrier}})
 		require.NoError(t, err)

@@ -70,7 +70,7 @@ POST /v1/orders
     process OrderEvents
       create_orchestration||OrderSaga
         orchestration||OrderSaga
-          activity||ReserveStock
+          activity||ReserveStock||saga=msxibl;reserve=hgcttb;approve=lnebhq;charge=lcuyi1;ship=19rv88h;carrier=d1pfso;confirm=10qysy9
             ReserveStock 1 done
           activity||ChargePayment
             ChargePayment 1 failed ERROR

@@ -133,7 +133,7 @@ func TestAnswerIsReceivedAfterAnOutage(t *testing.T) {
 
 // TestSagaOfAnOlderReleaseWaitsAsItDid: older releases began the grace of a timer when it
 // was due. A saga of theirs whose outage was longer than that waits for the carrier's
-// whole time, as its history says; another wait would differ from it.
+// whole time, as its history has it; another wait would differ from it.
 func TestSagaOfAnOlderReleaseWaitsAsItDid(t *testing.T) {
 	t.Parallel()
 	for name, old := range map[string]bool{"older release": true, "this release": false} {

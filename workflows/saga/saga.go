@@ -208,7 +208,10 @@ func (sg Saga[S]) Run(ctx *task.WorkflowContext, state S) (any, error) {
 		panic(task.ErrTaskBlocked)
 	}()
 	past, recorded := compareTable(ctx, sg.rows())
-	r := run[S]{saga: sg, state: state, ctx: ctx, past: past, inbox: inbox{ctx: ctx, old: !recorded}, toCompensate: make([]bool, len(sg.Steps))}
+	r := run[S]{
+		saga: sg, state: state, ctx: ctx, past: past, inbox: inbox{ctx: ctx, old: !recorded},
+		toCompensate: make([]bool, len(sg.Steps)),
+	}
 	for i := range sg.Steps {
 		if step := &sg.Steps[i]; step.AlreadyStarted != nil && step.AlreadyStarted(r.state) {
 			r.toCompensate[i] = true
