@@ -14,6 +14,7 @@
 package replay
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -79,10 +80,15 @@ func Inform(history []*protos.HistoryEvent) []*protos.HistoryEvent {
 		return history
 	}
 	r := Record{Table: table}
+	var calls []*protos.HistoryEvent // those of one turn are in the history in any order
 	for _, e := range history {
-		if t := e.GetTaskScheduled(); t != nil {
-			r.Activities = append(r.Activities, t.GetName())
+		if e.GetTaskScheduled() != nil {
+			calls = append(calls, e)
 		}
+	}
+	slices.SortFunc(calls, func(a, b *protos.HistoryEvent) int { return cmp.Compare(a.GetEventId(), b.GetEventId()) })
+	for _, e := range calls {
+		r.Activities = append(r.Activities, e.GetTaskScheduled().GetName())
 	}
 	data, err := json.Marshal(r)
 	if err != nil { // strings always encode
@@ -96,6 +102,9 @@ func Inform(history []*protos.HistoryEvent) []*protos.HistoryEvent {
 // tableIn returns the table that a history has recorded with its first action.
 func tableIn(history []*protos.HistoryEvent) (table string) {
 	for _, e := range history {
+		if e.GetEventId() != 0 {
+			continue
+		}
 		if t := e.GetTaskScheduled(); t != nil {
 			return t.GetVersion().GetValue()
 		}

@@ -41,3 +41,18 @@ func TestChangedIsShownToOperators(t *testing.T) {
 		t.Errorf("actions = %v, want the one that stalls", res.GetActions())
 	}
 }
+
+// TestActivitiesAreInTheOrderOfTheirCalls: after a crash, one turn may call several
+// activities, and the history has them in any order.
+func TestActivitiesAreInTheOrderOfTheirCalls(t *testing.T) {
+	t.Parallel()
+	called := func(id int32, name string) *protos.HistoryEvent {
+		return &protos.HistoryEvent{EventId: id, EventType: &protos.HistoryEvent_TaskScheduled{
+			TaskScheduled: &protos.TaskScheduledEvent{Name: name, Version: wrapperspb.String("table")},
+		}}
+	}
+	got := replay.Inform([]*protos.HistoryEvent{called(0, "a"), called(2, "c"), called(1, "b")})[0].GetEventRaised().GetInput().GetValue()
+	if want := `{"table":"table","activities":["a","b","c"]}`; got != want {
+		t.Errorf("the saga is informed of %s, want %s", got, want)
+	}
+}
