@@ -64,7 +64,9 @@ func (w *World) Begin() {
 
 // Heal ends the lies, and waits for delayed effects and messages.
 func (w *World) Heal() {
+	w.mu.Lock()
 	w.lying.Store(false)
+	w.mu.Unlock()
 	w.work.Wait()
 }
 
@@ -91,9 +93,18 @@ func (w *World) turn(rate float64, about ...any) (dice *rand.Rand, lie bool) {
 	return dice, dice.Float64() < rate && w.lying.Load()
 }
 
-// later calls f after a delay. Heal waits for it.
+// later calls f after a delay, for which Heal waits; at once if the lies have ended.
 func (w *World) later(after time.Duration, f func()) {
-	w.work.Add(1)
+	w.mu.Lock()
+	lying := w.lying.Load()
+	if lying {
+		w.work.Add(1)
+	}
+	w.mu.Unlock()
+	if !lying {
+		f()
+		return
+	}
 	time.AfterFunc(after, func() {
 		defer w.work.Done()
 		f()
