@@ -134,7 +134,8 @@ func Answer(res *protos.WorkflowResponse) (why string) {
 			res.Version.Name = nil
 		}
 	}
-	if why = difference(res); why != "" {
+	why = difference(res)
+	if why != "" {
 		res.CustomStatus = wrapperspb.String(text.Cut(changed+why, text.Max))
 		res.Actions = []*protos.WorkflowAction{{WorkflowActionType: &protos.WorkflowAction_WorkflowVersionNotAvailable{
 			WorkflowVersionNotAvailable: &protos.WorkflowVersionNotAvailableAction{},

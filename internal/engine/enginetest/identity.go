@@ -232,8 +232,8 @@ func continueAsNew(t *testing.T, e client, w *World, id, kind string) {
 // answered returns, comes first. With refused set, Start must fail before that.
 func beginAnew(t *testing.T, e client, w *World, p string, refused bool, answered func()) {
 	t.Helper()
-	require.NoError(t, e.Terminate(t.Context(), p+"x", "anew"))
-	e.want(t, p+"x", engine.Terminated, `"anew"`)
+	require.NoError(t, e.Terminate(t.Context(), p+"x", "enough"))
+	e.want(t, p+"x", engine.Terminated, `"enough"`)
 	err := e.Start(t.Context(), "Gated", p+"x", p+"new")
 	if (err != nil) != refused {
 		t.Fatalf("Start while a task of the former execution runs = %v, want an error: %v", err, refused)
