@@ -135,8 +135,8 @@ func (r Reconciler) invalidEntry(ctx context.Context, rep *Report, paid claims, 
 func (r Reconciler) charge(ctx context.Context, rep *Report, paid claims, c payment.Entry) (ended bool, err error) {
 	rec, err := r.Orders.Get(ctx, c.OrderID)
 	if errors.Is(err, orderstore.ErrNotFound) {
-		restored, err := r.withoutRecord(ctx, rep, c.OrderID, c.ID, "charge "+c.ID+" belongs to no order")
-		return !restored, err
+		ours, err := r.withoutRecord(ctx, rep, c.OrderID, c.ID, "charge "+c.ID+" belongs to no order")
+		return !ours, err
 	}
 	if err != nil {
 		return false, err

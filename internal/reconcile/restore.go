@@ -16,9 +16,9 @@ import (
 )
 
 // withoutRecord reports a charge or a reservation whose order has no record. If the engine
-// has the order's saga, the record is restored from its input, as NEEDS_ATTENTION. chargeID
-// is "" if unknown.
-func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID, what string) (restored bool, err error) {
+// has the order's saga, the record is restored from its input, as NEEDS_ATTENTION; ours is then
+// true. chargeID is "" if unknown.
+func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID, what string) (ours bool, err error) {
 	inst, err := r.Sagas.Get(ctx, id)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) && !errors.Is(err, engine.ErrInvalidID) {
 		return false, err
@@ -45,10 +45,10 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	}
 	ctx = tracing.Continue(ctx, s.Trace)
 	r.found(ctx, rep, id, what, "record restored", func() error {
-		restored, err = r.Orders.Restore(ctx, lost)
+		_, err = r.Orders.Restore(ctx, lost)
 		return err
 	})
-	return restored, err
+	return true, err
 }
 
 // InputOf returns the input of an order's saga. The error is that it is not one.
