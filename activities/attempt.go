@@ -10,6 +10,7 @@ import (
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -108,9 +109,16 @@ func (a Activities) restore(ctx context.Context, name string, s workflows.State,
 	case workflows.RequestShipment, workflows.ConfirmShipment, workflows.VerifyRefusal: // its shipment may have been requested
 		lost.ShipmentID = shipment.ID(s.Order.OrderID)
 	}
-	created, err := a.Store.Restore(ctx, lost)
-	if created {
-		zerolog.Ctx(ctx).Error().Msg("the order's record was gone: it is restored from its saga, and needs attention")
+	if lost.ChargeID == "" {
+		charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
+		lost.ChargeID, err = payment.FindCharge(s.Order, charges, err)
+		if err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	status, err := a.Store.Restore(ctx, lost)
+	if status != "" {
+		zerolog.Ctx(ctx).Error().Str("status", string(status)).Msg("the order's record was gone: it is restored from its saga")
 	}
 	return errors.Join(cause, err)
 }

@@ -81,7 +81,24 @@ func TestRecordLostDuringTheCompensationIsRestored(t *testing.T) {
 	if _, failure := h.execute(workflows.ParkSaga, in); failure != "" {
 		t.Errorf("ParkSaga failed with %q, want success", failure)
 	}
-	if rec := h.wantStatus("parked", order.StatusNeedsAttention); rec.Reason != "ship: no topic" {
-		t.Errorf("reason = %q, want %q", rec.Reason, "ship: no topic")
+	if rec := h.wantStatus("parked", order.StatusNeedsAttention); rec.Reason != "ship: no topic" || rec.ChargeID == "" {
+		t.Errorf("record = %+v, want the reason %q, and the charge that the provider's ledger has", rec, "ship: no topic")
 	}
+}
+
+// TestLostRecordOfASaleIsRestoredAsCompleted: the reservation shows that the order was
+// completed, so there is nothing to decide.
+func TestLostRecordOfASaleIsRestoredAsCompleted(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	s := h.paid("sold")
+	s.Accepted = time.Now().UnixMilli()
+	h.do(workflows.RequestShipment, s)
+	h.do(workflows.ConfirmShipment, s)
+	h.loseRecord("sold")
+	h.doFails(workflows.ConfirmShipment, s, "not found")
+	if rec := h.wantStatus("sold", order.StatusCompleted); rec.IdleUntil != "" || rec.ShipmentID == "" || rec.ChargeID == "" {
+		t.Errorf("record = %+v, want its shipment and its charge", rec)
+	}
+	h.do(workflows.ConfirmShipment, s)
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/ordersaga/ordersaga/internal/httpcall"
 	"github.com/ordersaga/ordersaga/internal/money"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paging"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 )
@@ -213,6 +214,20 @@ type Entry struct {
 // same reports whether two entries are the same charge over the same amount.
 func (e Entry) same(as Entry) bool {
 	return e.ID == as.ID && e.Amount == as.Amount && e.Currency == as.Currency
+}
+
+// FindCharge returns the id of the only charge of an order that stands, from what ChargesOf
+// returned: "" if there is none or there are several, if it is not over the order's total,
+// or if the provider's response was invalid. Other errors are returned.
+func FindCharge(o order.Order, entries []Entry, err error) (id string, _ error) {
+	if err != nil && !IsInvalidResponse(err) {
+		return "", err
+	}
+	standing := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Refunded })
+	if len(standing) != 1 || !standing[0].same(Entry{ID: standing[0].ID, Amount: o.Total(), Currency: o.Currency}) {
+		return "", nil
+	}
+	return standing[0].ID, nil
 }
 
 // maxPages is the maximum number of pages of one order's charges, at a thousand charges a

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/paymentsim"
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 )
@@ -290,5 +291,36 @@ func TestResponsesOfProxiesAreNotFinal(t *testing.T) {
 	}
 	if _, err := payment.New(payment.Options{URL: ":"}).Charge(t.Context(), of("o", "tok_ok")); err == nil || final(err) {
 		t.Errorf("Charge with an invalid URL: error = %v, want one that is not final", err)
+	}
+}
+
+// TestFindCharge: a record that was lost gets the id of a charge only if it is certain.
+func TestFindCharge(t *testing.T) {
+	t.Parallel()
+	o := order.Order{Currency: "EUR", Lines: []order.Line{{SKU: "A", Quantity: 1, UnitPrice: 100}}}
+	charge := payment.Entry{ID: "ch-1", Amount: 100, Currency: "EUR"}
+	refunded, other, dollars := charge, charge, charge
+	refunded.ID, refunded.Refunded = "ch-0", true
+	other.ID, other.Amount = "ch-2", 101
+	dollars.Currency = "USD"
+	for name, c := range map[string]struct {
+		entries []payment.Entry
+		want    string
+	}{
+		"one":                       {[]payment.Entry{charge}, "ch-1"},
+		"one, and one was refunded": {[]payment.Entry{refunded, charge}, "ch-1"},
+		"none":                      {nil, ""},
+		"it was refunded":           {[]payment.Entry{refunded}, ""},
+		"two":                       {[]payment.Entry{charge, other}, ""},
+		"over another amount":       {[]payment.Entry{other}, ""},
+		"in another currency":       {[]payment.Entry{dollars}, ""},
+	} {
+		if id, err := payment.FindCharge(o, c.entries, nil); id != c.want || err != nil {
+			t.Errorf("%s: FindCharge = %q, %v, want %q", name, id, err, c.want)
+		}
+	}
+	down := errors.New("down")
+	if id, err := payment.FindCharge(o, nil, down); id != "" || !errors.Is(err, down) {
+		t.Errorf("FindCharge without an answer = %q, %v, want %v", id, err, down)
 	}
 }

@@ -94,7 +94,7 @@ var transitions = []Transition{
 	{
 		Event: Completed, From: []Status{StatusPaid, StatusNeedsAttention}, To: StatusCompleted,
 		Also: "approval neither rejected nor expired; charged, or free of charge; not being refunded; not refused by the carrier; " +
-			"not abandoned; its stock is reserved",
+			"not abandoned; its stock is reserved, or its reservation is gone and its shipment was requested",
 	},
 	// Completed before the carrier answered, with --no-await-carrier. Refused is what
 	// happens to a COMPLETED order whose sale cannot be reopened.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/order"
@@ -14,10 +15,14 @@ import (
 // repetition changes nothing. The error is ErrFinished unless the order is held and paid,
 // by its status and its charge both; and also if it is refunded, its approval was rejected
 // or has expired, or the carrier has refused it.
+//
+// An order whose shipment was requested has held its stock. If its reservation is gone all
+// the same, as after a backup of the tables was restored, the order is completed without
+// moving stock.
 func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID string) error {
 	res, err := s.GetReservation(ctx, orderID)
 	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("nothing was reserved: %w", ErrFinished)
+		return s.completeUnreserved(ctx, orderID, shipmentID, trackingID)
 	}
 	if err != nil {
 		return fmt.Errorf("complete order %s: %w", orderID, err)
@@ -54,15 +59,41 @@ func (s *Store) CompleteHolding(ctx context.Context, orderID, shipmentID, tracki
 	return s.Complete(ctx, orderID, shipmentID, trackingID)
 }
 
+// completeUnreserved completes an order whose reservation is gone. Its SOLD one is over
+// nothing, and prevents that a late step reserves or releases.
+func (s *Store) completeUnreserved(ctx context.Context, orderID, shipmentID, trackingID string) error {
+	at := s.stamp()
+	sold, err := s.reservation(orderID, HoldSold, nil, at)
+	if err != nil {
+		return err
+	}
+	u := s.completion(orderID, shipmentID, trackingID, at)
+	*u.ConditionExpression += " AND attribute_exists(shipmentId)"
+	failed, err := s.transact(ctx, "complete order "+orderID, []types.TransactWriteItem{
+		{Put: &types.Put{TableName: &s.tables.Reservations, Item: sold, ConditionExpression: aws.String("attribute_not_exists(orderId)")}},
+		{Update: u},
+	})
+	if err != nil || len(failed) == 0 {
+		return err
+	}
+	err = s.explainFinished(ctx, orderID, s.confirmState(ctx, orderID, HoldSold))
+	return wrap(err, "complete order %s, for which nothing was reserved", orderID)
+}
+
 // complete runs the transaction that completes an order. hold is the update of its
 // reservation. failed has the items whose conditions did not hold; see transact.
 func (s *Store) complete(ctx context.Context, orderID, shipmentID, trackingID string, hold *types.Update, demand []order.Demand,
 ) (failed []bool, err error) {
-	sets := nonEmpty("shipmentId", shipmentID, "trackingId", trackingID)
-	complete := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.Completed, s.stamp(), sets)))
-	*complete.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
-	unlessRefused(complete)
-	items := []types.TransactWriteItem{{Update: hold}, {Update: complete}}
+	items := []types.TransactWriteItem{{Update: hold}, {Update: s.completion(orderID, shipmentID, trackingID, s.stamp())}}
 	items = append(items, s.moveStock(demand, "reserved", "sold")...)
 	return s.transact(ctx, "complete order "+orderID, items)
+}
+
+// completion returns the update of an order that is completed.
+func (s *Store) completion(orderID, shipmentID, trackingID, at string) *types.Update {
+	sets := nonEmpty("shipmentId", shipmentID, "trackingId", trackingID)
+	u := unlessRejected(onlyPaid(s.statusUpdate(orderID, order.Completed, at, sets)))
+	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(givenUp)"
+	unlessRefused(u)
+	return u
 }

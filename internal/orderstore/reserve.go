@@ -91,7 +91,9 @@ func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, e
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Reserved{}, err
 	}
-	return Reserved{Held: err == nil && res.State != HoldReleased, ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision}, nil
+	held := err == nil && res.State != HoldReleased ||
+		err != nil && rec.ShipmentID != "" && !rec.Status.Terminal() // it is lost: see Complete
+	return Reserved{Held: held, ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision}, nil
 }
 
 func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {

@@ -24,29 +24,38 @@ type Lost struct {
 	Reason     string      // for the operator
 }
 
-// Restore records an order whose record is gone, for an operator: it NEEDS_ATTENTION. The
-// record counts as one whose customer was erased, for the customer is unknown. created is
-// false, and nothing changes, if the order has a record.
-func (s *Store) Restore(ctx context.Context, l Lost) (created bool, err error) {
+// Restore records an order whose record is gone, and returns its status: COMPLETED if its
+// stock is sold, and otherwise NEEDS_ATTENTION, for an operator. The record counts as one
+// whose customer was erased, for the customer is unknown. The status is "", and nothing
+// changes, if the order has a record.
+func (s *Store) Restore(ctx context.Context, l Lost) (order.Status, error) {
 	o := l.Order.ForHistory()
 	content, err := encodeContent(o)
 	if err != nil {
-		return false, err
+		return "", err
+	}
+	// Without a record nothing sells, and nothing takes a sale back.
+	res, err := s.GetReservation(ctx, o.OrderID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	status, idleUntil := order.To(order.AttentionNeeded), noTimeLimit
+	if res.State == HoldSold {
+		status, idleUntil = order.To(order.Completed), ""
 	}
 	now := s.stamp()
 	placed := now
 	if !l.AcceptedAt.IsZero() {
 		placed = l.AcceptedAt.UTC().Format(TimeFormat)
 	}
-	status := order.To(order.AttentionNeeded)
 	put, err := attributevalue.MarshalMap(Record{
 		OrderID: o.OrderID, Status: status, Reason: l.Reason, Currency: o.Currency, Total: o.Total(),
-		ChargeID: l.ChargeID, ShipmentID: l.ShipmentID, Trace: l.Trace, IdleUntil: noTimeLimit, Restored: true, Forgotten: true,
+		ChargeID: l.ChargeID, ShipmentID: l.ShipmentID, Trace: l.Trace, IdleUntil: idleUntil, Restored: true, Forgotten: true,
 		Content: content, Created: placed, Updated: now, Placed: placed + "#" + o.OrderID,
 		StatusShard: statusShard(status, o.OrderID), TimeShard: timeShard(o.OrderID),
 	})
 	if err != nil {
-		return false, fmt.Errorf("encode order %s: %w", o.OrderID, err)
+		return "", fmt.Errorf("encode order %s: %w", o.OrderID, err)
 	}
 	delete(put, "customerId") // without a customer it is not in their index
 	delete(put, "fingerprint")
@@ -54,9 +63,12 @@ func (s *Store) Restore(ctx context.Context, l Lost) (created bool, err error) {
 		TableName: &s.tables.Orders, Item: put, ConditionExpression: aws.String("attribute_not_exists(orderId)"),
 	})
 	if _, taken := errors.AsType[*types.ConditionalCheckFailedException](err); taken {
-		return false, nil
+		return "", nil
 	}
-	return err == nil, wrap(err, "restore the record of order %s", o.OrderID)
+	if err != nil {
+		return "", fmt.Errorf("restore the record of order %s: %w", o.OrderID, err)
+	}
+	return status, nil
 }
 
 // AwaitsDecision reports whether the order's record was restored and no operator has

@@ -46,7 +46,7 @@ type Orders interface {
 	MarkStepDone(ctx context.Context, orderID, step string) error
 	ClearTerminated(ctx context.Context, orderID string) error
 	Complete(ctx context.Context, orderID, shipmentID, trackingID string) error
-	Restore(ctx context.Context, l orderstore.Lost) (created bool, err error)
+	Restore(ctx context.Context, l orderstore.Lost) (order.Status, error)
 }
 
 // Payments is the part of *payment.Client that the reconciler uses.

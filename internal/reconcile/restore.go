@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -16,8 +17,8 @@ import (
 )
 
 // withoutRecord reports a charge or a reservation whose order has no record. If the engine
-// has the order's saga, the record is restored from its input, as NEEDS_ATTENTION; ours is then
-// true. chargeID is "" if unknown.
+// has the order's saga, the record is restored from its input (see orderstore.Store.Restore);
+// ours is then true. chargeID is "" if unknown.
 func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID, what string) (ours bool, err error) {
 	inst, err := r.Sagas.Get(ctx, id)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) && !errors.Is(err, engine.ErrInvalidID) {
@@ -45,7 +46,13 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	}
 	ctx = tracing.Continue(ctx, s.Trace)
 	r.found(ctx, rep, id, what, "record restored", func() error {
-		_, err = r.Orders.Restore(ctx, lost)
+		if lost.ChargeID == "" {
+			charges, fault := r.Payments.ChargesOf(ctx, id)
+			lost.ChargeID, err = payment.FindCharge(s.Order, charges, fault)
+		}
+		if err == nil {
+			_, err = r.Orders.Restore(ctx, lost)
+		}
 		return err
 	})
 	return true, err
