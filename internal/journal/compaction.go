@@ -86,7 +86,7 @@ var errNotRotated = errors.New("no new log file")
 // rotate starts the next log file. The old one is synced first, so that only
 // the newest file can have a torn end.
 func (j *Journal) rotate() error {
-	if err := j.file.Sync(); err != nil {
+	if err := errors.Join(j.cutOff(j.offset), j.file.Sync()); err != nil {
 		return fmt.Errorf("sync log before rotation: %w", err)
 	}
 	name := logName(j.dir, j.segment+1)

@@ -23,6 +23,9 @@ import (
 // that case each record has its own checksum: the rest of a damaged batch can
 // be saved.
 //
+// After the last batch of a log there may be up to a mebibyte of zeros, which the next
+// batches replace.
+//
 // Every file begins with an empty batch, so that its place in the sequence can
 // be checked. A snapshot also ends with one, so that a missing end is detected.
 //

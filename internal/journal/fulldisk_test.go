@@ -65,6 +65,43 @@ func TestFullDiskIsReportedAndWaitedOut(t *testing.T) {
 	again.want(t, "a", "2")
 }
 
+// smallDisk is a file system whose files have at most 100 bytes.
+type smallDisk struct{ Disk }
+
+// Create returns a file of this disk.
+func (d smallDisk) Create(path string) (File, error) {
+	f, err := d.Disk.Create(path)
+	return smallDiskFile{f}, err
+}
+
+type smallDiskFile struct{ File }
+
+func (f smallDiskFile) WriteAt(b []byte, at int64) (int, error) {
+	room := max(0, min(100-at, int64(len(b))))
+	n, err := f.File.WriteAt(b[:room], at)
+	if err == nil && n < len(b) {
+		err = &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
+	}
+	return n, err
+}
+
+// TestZerosAheadTakeNoSpaceFromTheLog: on a disk that is nearly full, records go on to
+// be written.
+func TestZerosAheadTakeNoSpaceFromTheLog(t *testing.T) {
+	dir := t.TempDir()
+	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: smallDisk{}})
+	r.set(t, "a", "1")
+	r.set(t, "a", "2")
+	info, err := os.Stat(logName(dir, 1))
+	if err != nil || info.Size() != r.j.Size() || r.j.Err() != nil {
+		t.Errorf("log = %+v, %v, want %d bytes and no zeros; Err = %v, want nil", info, err, r.j.Size(), r.j.Err())
+	}
+	r.close(t)
+	again := mustOpen(t, dir, Options{})
+	defer again.close(t)
+	again.want(t, "a", "2")
+}
+
 // TestCloseOnAFullDiskReturnsAtOnce checks that Close does not wait for space,
 // and that nothing else does afterwards: appends, more than fit in the pending
 // batch, and a compaction.

@@ -79,6 +79,7 @@ type Journal struct {
 	// Owned by the writer's goroutine, once Open has started it.
 	file   File
 	offset int64  // end of the last good batch in file
+	zeroed int64  // end of the zeros after it; less than offset if there are none
 	seq    uint64 // of the next batch
 
 	compacting      sync.Mutex     // held during Compact and Close
@@ -188,7 +189,8 @@ func (j *Journal) LockWithRoom(ctx context.Context, l sync.Locker) error {
 	}
 }
 
-// Size returns the bytes on disk: the last snapshot and the logs since.
+// Size returns the bytes on disk: the last snapshot and the logs since. Up to 1 MiB more
+// is taken by zeros, which the next records replace.
 func (j *Journal) Size() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -233,7 +235,7 @@ func (j *Journal) Close() error {
 	}
 	errs := []error{j.failed}
 	if j.failed == nil {
-		errs = append(errs, j.file.Sync())
+		errs = append(errs, j.cutOff(j.offset), j.file.Sync())
 	}
 	errs = append(errs, j.file.Close(), j.lock.Release())
 	j.file = nil

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -225,9 +226,9 @@ func TestSizeIsThatOfTheFiles(t *testing.T) {
 		require.NoError(t, err)
 		var want int64
 		for _, name := range files {
-			info, err := os.Stat(name)
+			b, err := os.ReadFile(name)
 			require.NoError(t, err)
-			want += info.Size()
+			want += int64(len(bytes.TrimRight(b, "\x00"))) // no record of this test ends with zeros
 		}
 		if got := r.j.Size(); got != want {
 			t.Errorf("%s: Size() = %d, want %d as %v have", when, got, want, files)
@@ -249,6 +250,34 @@ func TestSizeIsThatOfTheFiles(t *testing.T) {
 	r.set(t, "a", "3")
 	check("after a compaction")
 	r.close(t)
+}
+
+// TestZerosAheadOfTheLogAreNoDamage: a crash leaves them behind.
+func TestZerosAheadOfTheLogAreNoDamage(t *testing.T) {
+	t.Parallel()
+	dir, crashed := t.TempDir(), t.TempDir()
+	r := mustOpen(t, dir, Options{})
+	r.set(t, "a", "1")
+	log := logName(dir, 1)
+	b, err := os.ReadFile(log)
+	require.NoError(t, err)
+	if zeros := len(b) - len(bytes.TrimRight(b, "\x00")); int64(len(b)) <= r.j.Size() || zeros < 64<<10 {
+		t.Errorf("log of %d bytes ends with %d zeros, want at least 64 KiB of them", len(b), zeros)
+	}
+	require.NoError(t, os.WriteFile(logName(crashed, 1), b, 0o600))
+	r.close(t)
+	if info, err := os.Stat(log); err != nil || info.Size() != r.j.Size() {
+		t.Errorf("log after Close = %+v, %v, want %d bytes", info, err, r.j.Size())
+	}
+
+	found, err := Verify(crashed)
+	if err != nil || len(found.Damage) > 0 || found.Records != 1 {
+		t.Errorf("Verify = %+v, %v, want one record and no damage, not even a torn end", found, err)
+	}
+	again := mustOpen(t, crashed, Options{})
+	defer again.close(t)
+	again.want(t, "a", "1")
+	again.set(t, "a", "2")
 }
 
 func TestCompactionShrinksTheDirectory(t *testing.T) {

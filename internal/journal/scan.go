@@ -69,6 +69,9 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 			}
 		}
 		if batchErr != nil {
+			if blank, err := s.blank(pos); err != nil || blank {
+				return res, err
+			}
 			at, err := s.find(pos+1, least)
 			if err != nil {
 				return res, err
@@ -170,6 +173,18 @@ func (s *scanner) batch(in io.Reader, left int64) (payload []byte, magic uint32,
 		return nil, 0, 0, errors.New("checksum does not match")
 	}
 	return b[batchHeader:], magic, binary.LittleEndian.Uint64(b[8:]), nil
+}
+
+// blank reports whether nothing but zeros written ahead follows pos.
+func (s *scanner) blank(pos int64) (bool, error) {
+	if s.size-pos > int64(len(zeros)) {
+		return false, nil
+	}
+	rest := make([]byte, s.size-pos)
+	if _, err := s.file.ReadAt(rest, pos); err != nil {
+		return false, fmt.Errorf("read journal file %s: %w", s.path, err)
+	}
+	return bytes.Equal(rest, zeros[:len(rest)]), nil
 }
 
 // find returns the position of the next valid batch whose sequence number is at
