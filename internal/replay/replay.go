@@ -142,8 +142,7 @@ func Answer(res *protos.WorkflowResponse) (why string) {
 		}}}
 		return why
 	}
-	// A saga begins with one action. Further ones are not its own, and would not agree with Record.Activities.
-	if !declared || len(res.GetActions()) != 1 || res.GetActions()[0].GetId() != 0 {
+	if !declared || !begins(res.GetActions()) {
 		return ""
 	}
 	if t := res.GetActions()[0].GetScheduleTask(); t != nil {
@@ -153,6 +152,15 @@ func Answer(res *protos.WorkflowResponse) (why string) {
 		t.Name = &name
 	}
 	return ""
+}
+
+// begins reports whether actions are those of a saga's first turn: one, after the timers
+// of waits that are over already. Others are not the saga's own, and would not agree with
+// Record.Activities.
+func begins(actions []*protos.WorkflowAction) bool {
+	last := len(actions) - 1
+	return last >= 0 && actions[0].GetId() == 0 &&
+		!slices.ContainsFunc(actions[:last], func(a *protos.WorkflowAction) bool { return a.GetCreateTimer() == nil })
 }
 
 // difference returns in what the code that gave a response differs from the code that

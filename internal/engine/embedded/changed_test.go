@@ -148,6 +148,28 @@ func TestSagaOfAnotherTableIsStalled(t *testing.T) {
 	}
 }
 
+// TestSagaWhoseEventCameWithItsStart: the first turn of a saga that begins with a wait
+// then has the next step's activity, too.
+func TestSagaWhoseEventCameWithItsStart(t *testing.T) {
+	s, dir := newShop(), t.TempDir()
+	before, after := tableOf(waits("approve"), do("Charge")), tableOf(waits("consent"), do("Charge"))
+	idle, err := Open(Options{Dir: dir}) // runs nothing
+	require.NoError(t, err)
+	require.NoError(t, idle.Start(t.Context(), "W", "w", goods{}))
+	require.NoError(t, saga.Send(t.Context(), idle, "w", "approve", true))
+	require.NoError(t, idle.Close())
+
+	e := runEngine(t, s.registry(t, before.Workflow), Options{Dir: dir, DrainTimeout: time.Millisecond})
+	<-s.charges
+	e.stop() // the charge is cut off, and runs again
+	close(s.charged)
+	e = runEngine(t, s.registry(t, after.Workflow), Options{Dir: dir})
+	e.becomes(t, "w", engine.Stalled)
+	e.stop()
+	e = runEngine(t, s.registry(t, before.Workflow), Options{Dir: dir})
+	e.want(t, "w", engine.Completed, `{"status":"DONE"}`)
+}
+
 // TestStalledSagaThatWaits covers sagas whose first action is a timer. What arrived
 // before the stall counts after it. The workflow has versions, which stay its own.
 func TestStalledSagaThatWaits(t *testing.T) {
