@@ -1,6 +1,7 @@
 package activities_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -64,8 +65,11 @@ func TestStepsRestoreTheRecordOfALostOrder(t *testing.T) {
 func TestRecordLostDuringTheCompensationIsRestored(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
+	inputs := map[string]workflows.State{}
+	h.activities.Input = func(_ context.Context, id string) (workflows.State, error) { return inputs[id], nil }
+	h.register()
 	for _, id := range []string{"released", "parked"} {
-		h.paid(id)
+		inputs[id] = h.paid(id)
 		h.loseRecord(id)
 	}
 	brief := workflows.State{OrderID: "released", Accepted: time.Now().UnixMilli()}

@@ -85,8 +85,11 @@ func openStore(dir string, awaitsExternal func(string) bool, opt journal.Options
 	}
 	s.restored = restored{}
 	s.journal = j
-	if dir != "" && opt.FS == nil { // the archive cannot use a test's file system
-		s.archive, err = openArchive(dir, s.archiveMarked, journal.Disk{})
+	if opt.FS == nil {
+		opt.FS = journal.Disk{}
+	}
+	if dir != "" {
+		s.archive, err = openArchive(dir, s.archiveMarked, opt.FS)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open engine state: %w", err), j.Close())
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/ordersaga/ordersaga/internal/engine"
 	"github.com/ordersaga/ordersaga/internal/engine/enginetest"
@@ -35,8 +37,8 @@ func (a *acknowledgments) add(id, what string) {
 	a.all = append(a.all, acknowledgment{id: id, what: what})
 }
 
-// TestPowerLoss cuts the power at random moments of a busy engine that compacts
-// all the time. With fsync=group and fsync=always, everything acknowledged is
+// TestPowerLoss cuts the power at random moments of a busy engine that compacts and
+// archives all the time. With fsync=group and fsync=always, everything acknowledged is
 // there afterwards: starts, events, ends and started children. With fsync=off the
 // state is an earlier one, after a repair if necessary.
 func TestPowerLoss(t *testing.T) {
@@ -57,6 +59,15 @@ func losePower(t *testing.T, mode journal.Sync) {
 	require.NoError(t, err)
 	e, err := open(Options{Dir: filepath.Join(root, "engine"), Fsync: mode, Logger: zerolog.Nop()}, power)
 	require.NoError(t, err)
+	power.Also = func(to string) error { // bbolt's transactions are durable one by one
+		return e.store.archive.db.View(func(tx *bolt.Tx) error {
+			err := tx.CopyFile(filepath.Join(to, "engine", archiveName), 0o600)
+			if errors.Is(err, fs.ErrNotExist) { // the directory is lost
+				return nil
+			}
+			return err
+		})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	registry, acked := enginetest.NewWorld().Registry(t), &acknowledgments{}
 	var busy sync.WaitGroup
@@ -70,6 +81,14 @@ func losePower(t *testing.T, mode journal.Sync) {
 		for ctx.Err() == nil {
 			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
 				t.Errorf("compact: %v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			if err := e.store.archiveEnded(ctx, time.Now().Add(time.Hour)); err != nil && ctx.Err() == nil {
+				t.Errorf("archive: %v", err)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -91,7 +110,12 @@ func losePower(t *testing.T, mode journal.Sync) {
 	}
 	cancel()
 	busy.Wait()
-	t.Logf("%d acknowledgments before the last of %d cuts, %d repairs", len(acked.all), cuts, repaired)
+	archived := 0
+	require.NoError(t, e.store.archive.view(func(sagas, _ *bolt.Bucket) error { archived = sagas.Stats().KeyN; return nil }))
+	t.Logf("%d acknowledgments before the last of %d cuts, %d repairs, %d sagas archived", len(acked.all), cuts, repaired, archived)
+	if archived == 0 {
+		t.Error("no saga was archived, want some")
+	}
 	if err := e.Close(); err != nil || len(acked.all) < cuts {
 		t.Errorf("%d acknowledgments, want at least %d; close: %v", len(acked.all), cuts, err)
 	}
@@ -146,7 +170,8 @@ func checkRecovery(t *testing.T, dir string, must []acknowledgment, mode journal
 		case "raised":
 			e.store.mu.Lock()
 			s, _ := e.store.instances.Get(p.id)
-			ok = ok && (len(s.inbox) > 0 || i.Status == engine.Completed || strings.Contains(fmt.Sprint(s.view().history), "eventRaised"))
+			ok = ok && (i.Status == engine.Completed || // it may be in the archive
+				s != nil && (len(s.inbox) > 0 || strings.Contains(fmt.Sprint(s.view().history), "eventRaised")))
 			e.store.mu.Unlock()
 		}
 		if !ok {
@@ -155,8 +180,12 @@ func checkRecovery(t *testing.T, dir string, must []acknowledgment, mode journal
 	}
 	e.store.instances.Scan(func(id string, i *instance) bool {
 		for _, h := range i.view().history {
-			if c := h.GetChildWorkflowInstanceCreated(); c != nil && e.store.seqOf(c.GetInstanceId()) == 0 {
-				t.Errorf("%s has started its child %s, which is lost, want it in the store", id, c.GetInstanceId())
+			c := h.GetChildWorkflowInstanceCreated()
+			if c == nil {
+				continue
+			}
+			if _, err := e.Get(t.Context(), c.GetInstanceId()); err != nil {
+				t.Errorf("%s has started its child %s, which is lost (%v), want it in the store", id, c.GetInstanceId(), err)
 			}
 		}
 		return true

@@ -22,6 +22,10 @@ import (
 type Power struct {
 	journal.Disk
 
+	// Also, if not nil, adds to the directory to what a cut leaves of files that are not
+	// written through this one. Meanwhile every other method waits.
+	Also func(to string) error
+
 	mu     sync.Mutex
 	now    map[string]*inode // by path; of directories, nil
 	synced map[string]*inode
@@ -216,6 +220,9 @@ func (p *Power) Cut(rng *rand.Rand, root, to string) error {
 			err = nil // its directory is lost
 		}
 		errs = append(errs, err)
+	}
+	if p.Also != nil {
+		errs = append(errs, p.Also(to))
 	}
 	return errors.Join(errs...)
 }
