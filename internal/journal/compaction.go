@@ -35,12 +35,11 @@ func (j *Journal) CompactIfNeeded(snapshot func(emit func(record []byte) error) 
 	})
 }
 
-// Compact replaces the log by a snapshot of the state. It calls snapshot with
-// an emit function. snapshot must emit records that rebuild the whole state as
-// of any moment after Compact was called. Appends continue meanwhile, in a new
-// log file that is replayed after the snapshot. If the process crashes on the
-// way, the old snapshot and all log files are still there. After Close the
-// error is ErrClosed.
+// Compact replaces the log by a snapshot of the state. It calls snapshot with an emit
+// function, which copies its argument. snapshot must emit records that rebuild the whole
+// state as of any moment after Compact was called. Appends continue meanwhile, in a new
+// log file that is replayed after the snapshot. If the process crashes on the way, the old
+// snapshot and all log files are still there. After Close the error is ErrClosed.
 func (j *Journal) Compact(snapshot func(emit func(record []byte) error) error) error {
 	if j.dir == "" {
 		return nil

@@ -134,7 +134,7 @@ func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) 
 	if err != nil {
 		return 0, errors.Join(err, removeIfThere(fs, path+tmpSuffix))
 	}
-	seq, size := uint64(1), int64(emptyFileSize)
+	seq, size, synced := uint64(1), int64(emptyFileSize), int64(0)
 	buf := make([]byte, batchHeader, 1<<18)
 	flush := func() error {
 		sealBatch(buf, seq)
@@ -142,6 +142,9 @@ func writeSnapshot(fs FS, dir string, n uint64, snapshot func(emit func([]byte) 
 		size += int64(len(buf))
 		seq++
 		buf = buf[:batchHeader]
+		if err == nil && size-synced > 4<<20 { // the log's fsyncs must not queue behind more
+			synced, err = size, f.Sync()
+		}
 		return err
 	}
 	err = snapshot(func(record []byte) error {

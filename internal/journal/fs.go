@@ -25,7 +25,7 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Name() string              // path
-	Sync() error               // makes the content durable
+	Sync() error               // makes the content and the size durable
 	Truncate(size int64) error // as (*os.File).Truncate
 }
 
@@ -37,11 +37,17 @@ func (Disk) Mkdir(dir string) error { return os.Mkdir(dir, 0o750) }
 
 // Create implements FS.
 func (Disk) Create(path string) (File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	return diskFile{f}, err
 }
 
 // Open implements FS.
-func (Disk) Open(path string) (File, error) { return os.OpenFile(path, os.O_RDWR, 0o600) }
+func (Disk) Open(path string) (File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	return diskFile{f}, err
+}
+
+type diskFile struct{ *os.File }
 
 // Rename implements FS.
 func (Disk) Rename(from, to string) error { return os.Rename(from, to) }

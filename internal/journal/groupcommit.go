@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -171,6 +172,10 @@ func (j *Journal) nextWork() (*batch, chan error) {
 	for j.pending.records == 0 && j.rotation == nil && !j.closing {
 		j.wakeWriter.Wait()
 	}
+	// What can run now may append: more records per fsync.
+	j.mu.Unlock()
+	runtime.Gosched()
+	j.mu.Lock()
 	var b *batch
 	if j.pending.records > 0 {
 		b, j.pending = j.pending, newBatch()

@@ -87,11 +87,14 @@ func (i *instance) setCompacted(b []byte, compressed bool) {
 }
 
 // encoded returns a compacted body as proto.Marshal encodes it.
-func (i *instance) encoded() []byte {
+func (i *instance) encoded() []byte { return i.encodedIn(nil) }
+
+// encodedIn is encoded that uses buffer if that is large enough.
+func (i *instance) encodedIn(buffer []byte) []byte {
 	if !i.compressed {
 		return i.compacted
 	}
-	b, err := s2.Decode(nil, i.compacted)
+	b, err := s2.Decode(buffer, i.compacted)
 	if err != nil {
 		panic(fmt.Sprintf("cannot decompress saga %s in memory: %v", i.id, err))
 	}

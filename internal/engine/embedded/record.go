@@ -68,7 +68,12 @@ type op struct {
 func (o op) builds() bool { return o.kind == opInbox || o.kind == opTurn || o.kind == opTaskDone }
 
 func encodeRecord(seq uint64, ops ...op) ([]byte, error) {
-	b := append(make([]byte, 0, 512), recordHeader[:]...)
+	return appendRecord(make([]byte, 0, 512), seq, ops...)
+}
+
+// appendRecord is encodeRecord into a buffer of the caller's.
+func appendRecord(b []byte, seq uint64, ops ...op) ([]byte, error) {
+	b = append(b, recordHeader[:]...)
 	b = binary.AppendUvarint(b, seq)
 	b = binary.AppendUvarint(b, uint64(len(ops)))
 	for _, o := range ops {

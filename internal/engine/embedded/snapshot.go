@@ -3,7 +3,7 @@ package embedded
 import "github.com/dapr/durabletask-go/api/protos"
 
 // snapshotBatch is how many instances snapshot looks at under one hold of mu.
-const snapshotBatch = 256
+const snapshotBatch = 32
 
 // snapshotted is an instance as it was while snapshot held mu.
 type snapshotted struct {
@@ -28,6 +28,7 @@ func (s *store) snapshot(emit func([]byte) error) error {
 		}
 	}
 	batch := make([]snapshotted, 0, snapshotBatch)
+	var record, body []byte // used again: the collector would slow down everybody else
 	for after, done := "", false; !done; {
 		batch = batch[:0]
 		s.mu.Lock()
@@ -48,9 +49,13 @@ func (s *store) snapshot(emit func([]byte) error) error {
 			if x.state != nil {
 				o.payload = x.state
 			} else {
-				o.raw = x.encoded()
+				o.raw = x.encodedIn(body)
+				if x.compressed {
+					body = o.raw
+				}
 			}
-			record, err := encodeRecord(x.seq, o)
+			var err error
+			record, err = appendRecord(record[:0], x.seq, o)
 			if err != nil {
 				return err
 			}
