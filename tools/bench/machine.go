@@ -34,19 +34,21 @@ func commit(ctx context.Context) string {
 	return strings.TrimSpace(string(out))
 }
 
-// fsyncs measures how many writes of 4 KiB, each with an fsync, the disk makes per second.
-func fsyncs(dir string) (rate float64, err error) {
+// fsyncs measures how long writes of 4 KiB take, each with an fsync, for half a second.
+func fsyncs(dir string) (took []time.Duration, err error) {
 	f, err := os.CreateTemp(dir, "ordersaga-bench-")
 	if err != nil {
-		return 0, fmt.Errorf("measure disk: %w", err)
+		return nil, fmt.Errorf("measure disk: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	block, began, n := make([]byte, 4096), time.Now(), 0
-	for ; time.Since(began) < time.Second/2; n++ {
+	block, end := make([]byte, 4096), time.Now().Add(time.Second/2)
+	for began := time.Now(); began.Before(end); {
 		_, err := f.Write(block)
 		if err = errors.Join(err, f.Sync()); err != nil {
-			return 0, fmt.Errorf("measure disk: %w", err)
+			return nil, fmt.Errorf("measure disk: %w", err)
 		}
+		now := time.Now()
+		took, began = append(took, now.Sub(began)), now
 	}
-	return float64(n) / time.Since(began).Seconds(), nil
+	return took, nil
 }

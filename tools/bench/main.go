@@ -98,7 +98,7 @@ func (r *report) measure(ctx context.Context, all []system) error {
 		if err != nil {
 			return err
 		}
-		r.fsyncs = append(r.fsyncs, writes)
+		r.fsyncs = append(r.fsyncs, writes...)
 		for i, s := range all {
 			res := &r.results[i]
 			res.system = s

@@ -70,7 +70,7 @@ func (p *peer) atStop(f func()) { p.stops = append(p.stops, f) }
 
 // Names of the systems for which there are targets.
 const (
-	ours        = "**embedded, fsync=group**"
+	ours        = "**embedded as `worker` runs it: fsync=group, `GOGC=400`**"
 	dbosName    = "DBOS Go 1.8.0, PostgreSQL"
 	restateName = "Restate 1.7.12, workflow"
 	serviceName = "Restate 1.7.12, service with idempotency keys"
@@ -85,8 +85,8 @@ func systems(bin, baseline string, today, older build) []system {
 	const group, none = "each step, several steps per fsync", "nothing"
 	const sqliteDefaults = "so SQLite's defaults apply: `journal_mode=DELETE`, `synchronous=FULL`"
 	return []system{
-		{name: ours, measure: today.engine("group"), syncs: group, source: "`internal/journal`"},
-		{name: baselineName(baseline), measure: older.engine("group"), syncs: group},
+		{name: ours, measure: today.engine("group", "GOGC=400"), syncs: group, source: "`internal/journal`; `cmd/ordersaga/gogc.go`"},
+		{name: baselineName(baseline), measure: older.engine("group"), syncs: group}, // as its worker ran it
 		{
 			name: dbosName, measure: peerSystem(dbosOnPostgreSQL),
 			syncs: "each step, by PostgreSQL's group commit", source: "`fsync` and `synchronous_commit` are on by default",
@@ -98,7 +98,8 @@ func systems(bin, baseline string, today, older build) []system {
 		{name: serviceName, measure: peerSystem(restateServer(bin, false)), syncs: "each step"},
 		{name: "embedded, memory", measure: today.engine(""), syncs: none},
 		{name: "embedded at " + baseline + ", memory", measure: older.engine(""), syncs: none},
-		{name: "embedded, fsync=group, `GOGC=400`", measure: today.engine("group", "GOGC=400"), syncs: group},
+		{name: "embedded, fsync=group, `GOGC=100`", measure: today.engine("group"), syncs: group},
+		{name: "embedded at " + baseline + ", fsync=group, `GOGC=400`", measure: older.engine("group", "GOGC=400"), syncs: group},
 		{name: "embedded, fsync=always", measure: today.engine("always"), syncs: "each step, one fsync per step"},
 		{
 			name: "embedded, fsync=off", measure: today.engine("off"),

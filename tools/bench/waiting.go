@@ -20,6 +20,7 @@ type waiting struct {
 	DiskBytes              int64
 	Restart, Snapshot      time.Duration
 	Read, Start            pauses
+	Machine                pauses // of a loop that does the work of a read without the engine
 }
 
 // pauses are the longest calls before a snapshot, and during it.
