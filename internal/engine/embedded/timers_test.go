@@ -28,7 +28,7 @@ func (r running) timerCount() int {
 func TestEndedSagasTakeNoMemory(t *testing.T) {
 	const some, most = 500, 400 // sagas; bytes each, part of which is noise
 	e := runEngine(t, orderSagas(t), Options{Dir: t.TempDir(), Fsync: journal.SyncOff})
-	round := func(name string) (heap uint64) {
+	round := func(name string) (heap int64) {
 		each := func(do func(id string) error) {
 			t.Helper()
 			for n := range some {
