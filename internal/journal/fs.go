@@ -38,13 +38,13 @@ func (Disk) Mkdir(dir string) error { return os.Mkdir(dir, 0o750) }
 // Create implements FS.
 func (Disk) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	return diskFile{f}, err
+	return diskFile{File: f}, err
 }
 
 // Open implements FS.
 func (Disk) Open(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
-	return diskFile{f}, err
+	return diskFile{File: f}, err
 }
 
 type diskFile struct{ *os.File }

@@ -71,7 +71,7 @@ type smallDisk struct{ Disk }
 // Create returns a file of this disk.
 func (d smallDisk) Create(path string) (File, error) {
 	f, err := d.Disk.Create(path)
-	return smallDiskFile{f}, err
+	return smallDiskFile{File: f}, err
 }
 
 type smallDiskFile struct{ File }

@@ -17,7 +17,7 @@ func (f diskFile) Sync() error {
 	fault := conn.Control(func(fd uintptr) {
 		err = syscall.EINTR
 		for errors.Is(err, syscall.EINTR) {
-			err = syscall.Fdatasync(int(fd)) //nolint:gosec // it is one
+			err = syscall.Fdatasync(int(fd))
 		}
 	})
 	if err != nil {

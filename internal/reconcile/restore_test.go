@@ -84,7 +84,7 @@ func TestDecisionsAboutARestoredOrder(t *testing.T) {
 	for _, stock := range []string{"HELD", "SOLD", "gone"} {
 		for _, a := range []saga.Action{saga.ActionResolve, saga.ActionRetry, saga.ActionCompensate} {
 			id := stock + "-" + string(a)
-			cases[id] = lost{stock, a}
+			cases[id] = lost{stock: stock, action: a}
 			if stock == "SOLD" {
 				input := workflows.State{Order: l.accepted(id, "tok_ok").WithoutToken(), Terms: l.Terms}
 				require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, id, input))

@@ -63,7 +63,7 @@ func TestEndedSagasTakeNoMemory(t *testing.T) {
 	}
 	before := round("warm") // pools and maps have their final size afterwards
 	after := round("cold")
-	if grown := int64(after) - int64(before); grown > some*most {
+	if grown := after - before; grown > some*most {
 		t.Errorf("%d ended sagas take %d bytes, want at most %d", some, grown, some*most)
 	}
 }
