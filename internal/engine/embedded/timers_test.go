@@ -1,12 +1,16 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/task"
 	"github.com/rs/zerolog"
 
@@ -142,4 +146,30 @@ func TestTimerHeapOrder(t *testing.T) {
 			t.Fatal("an instance still has an entry after all were removed, want none")
 		}
 	}
+}
+
+// TestTimerFiresWithinAMinuteAfterTheClockWasSet: the clock that the engine sleeps on does
+// not show it.
+func TestTimerFiresWithinAMinuteAfterTheClockWasSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, i := newStore(zerolog.Nop()), newInstance("i")
+		i.inbox = []*protos.HistoryEvent{{}}
+		s.timers.add(&timerEntry{at: time.Now().Add(time.Hour).UnixNano(), inst: i, timer: wakeUp})
+		ctx, stop := context.WithCancel(t.Context())
+		var firing sync.WaitGroup
+		firing.Go(func() { s.fireTimers(ctx) })
+		synctest.Wait()
+		s.mu.Lock()
+		s.timers[0].at = time.Now().UnixNano() // as if the clock had been set forward by an hour
+		s.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.mu.Lock()
+		if !i.queued {
+			t.Error("the timer has not fired a minute after the clock was set, want its saga queued")
+		}
+		s.mu.Unlock()
+		stop()
+		firing.Wait()
+	})
 }
