@@ -35,6 +35,7 @@ type Store interface {
 	MarkNeedsAttention(ctx context.Context, orderID, reason string) error
 	AddNote(ctx context.Context, orderID string, n orderstore.Note) error
 	Flag(ctx context.Context, rec orderstore.Record, actor, text string) error
+	MarkSold(ctx context.Context, orderID, chargeID, shipmentID string) error
 	Restore(ctx context.Context, l orderstore.Lost) (order.Status, error)
 }
 

@@ -102,19 +102,17 @@ func (a Activities) restore(ctx context.Context, name string, s workflows.State,
 		s.Order = in.Order
 	}
 	lost := orderstore.Lost{
-		Order: s.Order, AcceptedAt: time.UnixMilli(s.Accepted), ChargeID: s.ChargeID, ShipmentID: s.ShipmentID, Trace: s.Trace,
+		Order: s.Order, AcceptedAt: time.UnixMilli(s.Accepted), ShipmentID: s.ShipmentID, Trace: s.Trace,
 		Reason: name + ": the order's record was gone; this one is from its saga, without customer, address and payment token",
 	}
 	switch name {
 	case workflows.RequestShipment, workflows.ConfirmShipment, workflows.VerifyRefusal: // its shipment may have been requested
 		lost.ShipmentID = shipment.ID(s.Order.OrderID)
 	}
-	if lost.ChargeID == "" {
-		charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
-		lost.ChargeID, err = payment.FindCharge(s.Order, charges, err)
-		if err != nil {
-			return errors.Join(cause, err)
-		}
+	charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
+	lost.ChargeID, err = payment.FindCharge(s.Order, s.ChargeID, charges, err)
+	if err != nil {
+		return errors.Join(cause, err)
 	}
 	status, err := a.Store.Restore(ctx, lost)
 	if status != "" {

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ordersaga/ordersaga/activities/shipment"
@@ -32,14 +33,22 @@ func (a Activities) complete(ctx context.Context, s workflows.State, rec orderst
 		if getErr != nil {
 			return getErr
 		}
-		if rec.Carrier == orderstore.Refused {
+		switch {
+		case rec.Carrier == orderstore.Refused:
 			return refused(rec)
+		case shipped(rec) && !rec.Status.Terminal() && !rec.Refunding && !rec.GivenUp:
+			return err // a refund would give the goods away, so an operator decides
 		}
 	}
 	if err == nil {
 		a.ended(s, End{Status: order.StatusCompleted})
 	}
 	return stopIfFinished(err)
+}
+
+// shipped reports whether the carrier or an operator has stated that the order is on its way.
+func shipped(rec orderstore.Record) bool {
+	return rec.Carrier == orderstore.Dispatched || slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn)
 }
 
 // ConfirmShipment completes an order that the carrier has dispatched.
@@ -56,7 +65,11 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, refused(rec)
 	case rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is already " + string(rec.Status)}
-	case rec.ShipmentID == "" && !slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn):
+	case rec.ShipmentID == "" && !shipped(rec) && s.Accepted > 0 && !rec.Refunding:
+		// The saga has requested it. The record was lost, and the order accepted again.
+		return workflows.State{}, a.restore(ctx, workflows.ConfirmShipment, s,
+			fmt.Errorf("confirm the shipment of order %s: its record does not have it", s.Order.OrderID))
+	case rec.ShipmentID == "" && !shipped(rec):
 		return workflows.State{}, &saga.Stop{
 			Status: string(order.StatusFailed), Reason: "order is " + string(rec.Status) + " and its shipment was not requested",
 		}

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
+	"github.com/ordersaga/ordersaga/activities/payment"
+	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/events"
 	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
@@ -29,6 +33,8 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 	switch {
 	case err != nil:
 		return workflows.State{}, err
+	case res.Sold:
+		return workflows.State{}, a.sold(ctx, s)
 	case res.Status == order.StatusRejected:
 		return workflows.State{}, a.reject(ctx, s, res)
 	case res.Status.Terminal():
@@ -39,6 +45,22 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 		return workflows.State{}, fmt.Errorf("reserve stock for order %s: it is %s and holds nothing", s.Order.OrderID, res.Status)
 	}
 	return approvalOf(res, s), nil
+}
+
+// sold completes an order that was accepted again, after the record of its sale was lost,
+// and returns how the saga ends. The order must neither ship again nor be refunded.
+func (a Activities) sold(ctx context.Context, s workflows.State) error {
+	charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
+	chargeID, err := payment.FindCharge(s.Order, "", charges, err)
+	if err != nil {
+		return err
+	}
+	err = a.Store.MarkSold(ctx, s.Order.OrderID, chargeID, shipment.ID(s.Order.OrderID))
+	if err != nil {
+		return err
+	}
+	zerolog.Ctx(ctx).Error().Msg("the record of a completed order was lost, and the order was accepted again: it stays completed")
+	return &saga.Stop{Status: string(order.StatusCompleted), Reason: "the order had ended before"}
 }
 
 func (a Activities) reserve(ctx context.Context, s workflows.State) (orderstore.Reserved, error) {

@@ -10,8 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/ordersaga/ordersaga/internal/order"
+	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/testkit/require"
 	"github.com/ordersaga/ordersaga/workflows"
+	"github.com/ordersaga/ordersaga/workflows/saga"
 )
 
 // loseRecord deletes an order's record.
@@ -105,4 +107,65 @@ func TestLostRecordOfASaleIsRestoredAsCompleted(t *testing.T) {
 		t.Errorf("record = %+v, want its shipment and its charge", rec)
 	}
 	h.do(workflows.ConfirmShipment, s)
+}
+
+// TestOrderAcceptedAgainAfterItsSale: the record of a completed order is lost, and the
+// order's message arrives once more. It is neither charged, shipped nor refunded again.
+func TestOrderAcceptedAgainAfterItsSale(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	s := h.paid("o")
+	h.do(workflows.RequestShipment, s)
+	h.wantStatus("o", order.StatusCompleted)
+	h.loseRecord("o")
+	again := h.accept("o", "tok_ok")
+	for range 2 {
+		h.wantStop(workflows.ReserveStock, again, saga.Stop{Status: string(order.StatusCompleted), Reason: "the order had ended before"})
+	}
+	if rec := h.wantStatus("o", order.StatusCompleted); rec.ChargeID == "" || rec.ShipmentID == "" || rec.CustomerID == "" {
+		t.Errorf("record = %+v, want its customer, charge and shipment", rec)
+	}
+	h.wantStock(8, 0, 2)
+}
+
+// TestOrderAcceptedAgainWhileItTravels: the record is lost while the saga waits for the
+// carrier, and the order's message arrives once more. An operator decides; the charge stays.
+func TestOrderAcceptedAgainWhileItTravels(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	s := h.paid("o")
+	s.Accepted, s.Terms.AwaitCarrier = time.Now().UnixMilli(), true
+	h.do(workflows.RequestShipment, s)
+	h.loseRecord("o")
+	h.accept("o", "tok_ok")
+	h.doFails(workflows.ConfirmShipment, s, "its record does not have it")
+	rec := h.wantStatus("o", order.StatusNeedsAttention)
+	if !rec.AwaitsDecision() || rec.ChargeID == "" || rec.ShipmentID == "" || rec.CustomerID == "" {
+		t.Errorf("record = %+v, want its customer, charge and shipment, and that it awaits a decision", rec)
+	}
+	h.doFails(workflows.ConfirmShipment, s, "an operator must decide")
+	require.NoError(h, h.Store.Resolve(t.Context(), "o", workflows.StepCarrier, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
+	h.do(workflows.ConfirmShipment, s)
+	h.wantStatus("o", order.StatusCompleted)
+	h.wantStock(8, 0, 2)
+}
+
+// TestShippedOrderWithoutItsStockIsNotRefunded: an operator has resolved its shipment, and
+// its stock has been released all the same. The step stays stuck.
+func TestShippedOrderWithoutItsStockIsNotRefunded(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	s := h.paid("o")
+	s.Accepted, s.Terms.AwaitCarrier = time.Now().UnixMilli(), true
+	h.do(workflows.RequestShipment, s)
+	h.loseRecord("o")
+	h.doFails(workflows.ConfirmShipment, s, "not found")
+	_, err := h.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},
+		UpdateExpression: aws.String("SET #s = :released"), ExpressionAttributeNames: map[string]string{"#s": "state"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":released": &types.AttributeValueMemberS{Value: "RELEASED"}},
+	})
+	require.NoError(h, err)
+	require.NoError(h, h.Store.Resolve(t.Context(), "o", workflows.StepCarrier, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
+	h.doFails(workflows.ConfirmShipment, s, "its reservation was released")
 }

@@ -75,6 +75,10 @@ func notResolvable(rec orderstore.Record, inst engine.Instance, resolution saga.
 	if reason := statusForbids(order.Resolved, rec); reason != "" {
 		return reason
 	}
+	if !hasEnded(inst) && rec.AwaitsDecision() {
+		return "its record was gone and is restored, and its saga still runs: wait until that needs attention, " +
+			"or terminate it (`ordersaga saga terminate`) and decide then"
+	}
 	if !hasEnded(inst) {
 		return "a decision is being carried out; wait for its result"
 	}

@@ -742,7 +742,7 @@ func TestStalledSagaNamesTheRemedy(t *testing.T) {
 	}
 	b.stalled = true
 	for _, action := range []string{"resolve", "retry", "cancel", "approve", "reject", "suspend", "resume", "terminate"} {
-		b.post("/v1/sagas/o/"+action, "").wantProblem(t, action, http.StatusConflict, "", "max-body-size: raise that and restart the sidecars")
+		b.post("/v1/sagas/o/"+action, "").wantProblem(t, action, http.StatusConflict, "", "max-body-size, raise that and restart the sidecars")
 	}
 	b.post("/v1/sagas/o/resolve", `{"action":"skip"}`).wantProblem(t, "skip", http.StatusConflict, "", "stalled")
 	rec, err := b.store.Get(t.Context(), "o")

@@ -216,18 +216,21 @@ func (e Entry) same(as Entry) bool {
 	return e.ID == as.ID && e.Amount == as.Amount && e.Currency == as.Currency
 }
 
-// FindCharge returns the id of the only charge of an order that stands, from what ChargesOf
-// returned: "" if there is none or there are several, if it is not over the order's total,
-// or if the provider's response was invalid. Other errors are returned.
-func FindCharge(o order.Order, entries []Entry, err error) (id string, _ error) {
+// FindCharge returns the id of the charge of an order, from what ChargesOf returned. It
+// stands and is over the order's total, and is the known one or the only one: otherwise the
+// id is "", as it is if the provider's response was invalid. Other errors are returned.
+func FindCharge(o order.Order, known string, entries []Entry, err error) (id string, _ error) {
 	if err != nil && !IsInvalidResponse(err) {
 		return "", err
 	}
 	standing := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Refunded })
-	if len(standing) != 1 || !standing[0].same(Entry{ID: standing[0].ID, Amount: o.Total(), Currency: o.Currency}) {
-		return "", nil
+	for _, e := range standing {
+		pays := e.same(Entry{ID: e.ID, Amount: o.Total(), Currency: o.Currency})
+		if pays && (e.ID == known || known == "" && len(standing) == 1) {
+			return e.ID, nil
+		}
 	}
-	return standing[0].ID, nil
+	return "", nil
 }
 
 // maxPages is the maximum number of pages of one order's charges, at a thousand charges a

@@ -304,23 +304,25 @@ func TestFindCharge(t *testing.T) {
 	other.ID, other.Amount = "ch-2", 101
 	dollars.Currency = "USD"
 	for name, c := range map[string]struct {
-		entries []payment.Entry
-		want    string
+		entries     []payment.Entry
+		known, want string
 	}{
-		"one":                       {[]payment.Entry{charge}, "ch-1"},
-		"one, and one was refunded": {[]payment.Entry{refunded, charge}, "ch-1"},
-		"none":                      {nil, ""},
-		"it was refunded":           {[]payment.Entry{refunded}, ""},
-		"two":                       {[]payment.Entry{charge, other}, ""},
-		"over another amount":       {[]payment.Entry{other}, ""},
-		"in another currency":       {[]payment.Entry{dollars}, ""},
+		"one":                        {[]payment.Entry{charge}, "", "ch-1"},
+		"one, and one was refunded":  {[]payment.Entry{refunded, charge}, "", "ch-1"},
+		"none":                       {nil, "", ""},
+		"it was refunded":            {[]payment.Entry{refunded}, "", ""},
+		"two":                        {[]payment.Entry{charge, other}, "", ""},
+		"two, and one is known":      {[]payment.Entry{charge, other}, "ch-1", "ch-1"},
+		"the known one was refunded": {[]payment.Entry{refunded, charge}, "ch-0", ""},
+		"over another amount":        {[]payment.Entry{other}, "", ""},
+		"in another currency":        {[]payment.Entry{dollars}, "", ""},
 	} {
-		if id, err := payment.FindCharge(o, c.entries, nil); id != c.want || err != nil {
+		if id, err := payment.FindCharge(o, c.known, c.entries, nil); id != c.want || err != nil {
 			t.Errorf("%s: FindCharge = %q, %v, want %q", name, id, err, c.want)
 		}
 	}
 	down := errors.New("down")
-	if id, err := payment.FindCharge(o, nil, down); id != "" || !errors.Is(err, down) {
+	if id, err := payment.FindCharge(o, "ch-1", nil, down); id != "" || !errors.Is(err, down) {
 		t.Errorf("FindCharge without an answer = %q, %v, want %v", id, err, down)
 	}
 }

@@ -35,11 +35,10 @@ var (
 	ErrInMemory = errors.New("the state of the last saga with this id was deleted from the store, " +
 		"but a Dapr sidecar still has it in memory, stalled: restart the workers' sidecars")
 	// ErrStalled means that the engine does not run the instance; see Stalled.
-	ErrStalled = errors.New("the saga is stalled, and accepts nothing until the cause is removed; " +
-		"most often its history has outgrown the Dapr sidecar's max-body-size: " +
-		"raise that and restart the sidecars; or the release that began it was replaced: " +
-		"run that; it continues by itself " +
-		"(its custom status or its history's last event names the cause; docs/operations.md, Stalled sagas)")
+	ErrStalled = errors.New("the saga is stalled, and accepts nothing until the cause is removed. " +
+		"Its custom status or its history's last event names the cause. If another release began it, run that: it continues by itself. " +
+		"If its history is larger than the Dapr sidecar's max-body-size, raise that and restart the sidecars " +
+		"(docs/operations.md, Stalled sagas)")
 )
 
 // Engine runs a registry of workflows and activities, and manages their

@@ -65,41 +65,60 @@ func TestFullDiskIsReportedAndWaitedOut(t *testing.T) {
 	again.want(t, "a", "2")
 }
 
-// smallDisk is a file system whose files have at most 100 bytes.
-type smallDisk struct{ Disk }
+// smallDisk is a file system whose files have at most 100 bytes. Beyond that, writing
+// fails, or syncing.
+type smallDisk struct {
+	Disk
+	write, sync error // nil: it succeeds
+}
 
 // Create returns a file of this disk.
 func (d smallDisk) Create(path string) (File, error) {
 	f, err := d.Disk.Create(path)
-	return smallDiskFile{File: f}, err
+	return smallDiskFile{File: f, d: d}, err
 }
 
-type smallDiskFile struct{ File }
+type smallDiskFile struct {
+	File
+	d smallDisk
+}
 
 func (f smallDiskFile) WriteAt(b []byte, at int64) (int, error) {
-	room := max(0, min(100-at, int64(len(b))))
-	n, err := f.File.WriteAt(b[:room], at)
-	if err == nil && n < len(b) {
-		err = &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
+	if f.d.write == nil || at+int64(len(b)) <= 100 {
+		return f.File.WriteAt(b, at)
 	}
-	return n, err
+	n, _ := f.File.WriteAt(b[:max(0, 100-at)], at)
+	return n, &os.PathError{Op: "write", Path: f.Name(), Err: f.d.write}
 }
 
-// TestZerosAheadTakeNoSpaceFromTheLog: on a disk that is nearly full, records go on to
-// be written.
-func TestZerosAheadTakeNoSpaceFromTheLog(t *testing.T) {
-	dir := t.TempDir()
-	r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: smallDisk{}})
-	r.set(t, "a", "1")
-	r.set(t, "a", "2")
-	info, err := os.Stat(logName(dir, 1))
-	if err != nil || info.Size() != r.j.Size() || r.j.Err() != nil {
-		t.Errorf("log = %+v, %v, want %d bytes and no zeros; Err = %v, want nil", info, err, r.j.Size(), r.j.Err())
+func (f smallDiskFile) Sync() error {
+	if info, err := os.Stat(f.Name()); err == nil && info.Size() > 100 && f.d.sync != nil {
+		return &os.PathError{Op: "fsync", Path: f.Name(), Err: f.d.sync}
 	}
-	r.close(t)
-	again := mustOpen(t, dir, Options{})
-	defer again.close(t)
-	again.want(t, "a", "2")
+	return f.File.Sync()
+}
+
+// TestZerosAheadTakeNoSpaceFromTheLog: where there is room for records but not for zeros,
+// records are written.
+func TestZerosAheadTakeNoSpaceFromTheLog(t *testing.T) {
+	for name, disk := range map[string]smallDisk{
+		"disk full": {write: syscall.ENOSPC}, "disk full at the fsync": {sync: syscall.ENOSPC}, "file too large": {write: syscall.EFBIG},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: disk})
+			r.set(t, "a", "1")
+			r.set(t, "a", "2")
+			info, err := os.Stat(logName(dir, 1))
+			if err != nil || info.Size() != r.j.Size() || r.j.Err() != nil {
+				t.Errorf("log = %+v, %v, want %d bytes and no zeros; Err = %v, want nil", info, err, r.j.Size(), r.j.Err())
+			}
+			r.close(t)
+			again := mustOpen(t, dir, Options{})
+			defer again.close(t)
+			again.want(t, "a", "2")
+		})
+	}
 }
 
 // TestCloseOnAFullDiskReturnsAtOnce checks that Close does not wait for space,

@@ -207,9 +207,10 @@ func (j *Journal) fail(err error) {
 // waits and retries: nothing is acknowledged meanwhile, and nothing is lost.
 func (j *Journal) writeBatch(b *batch) error {
 	sealBatch(b.buf, j.seq)
+	full := false
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
 		_, err := j.file.WriteAt(b.buf, j.offset)
-		if err == nil {
+		if err == nil && !full {
 			err = j.zeroAhead(j.offset + int64(len(b.buf)))
 		}
 		if err == nil && j.opt.Sync != SyncOff {
@@ -223,6 +224,7 @@ func (j *Journal) writeBatch(b *batch) error {
 		if !isDiskFull(err) || j.mustNotWait() {
 			return fmt.Errorf("append %d bytes: %w", len(b.buf), err)
 		}
+		full = true
 		j.setWaitingForSpace(err)
 		j.opt.Logger.Error().Err(err).Str("dir", j.dir).
 			Msg("disk full: the journal waits for space and acknowledges nothing; free space on this disk")
@@ -249,7 +251,7 @@ var zeros [1 << 20]byte
 // zeroAhead writes zeros from end, that of the batch to be synced, if it is beyond those
 // written before: as many as the log has bytes, within limits. Later batches replace them.
 // To sync those takes half as long, because the file neither grows nor gets new blocks
-// (docs/benchmarks.md). On a full disk there are no zeros.
+// (docs/benchmarks.md). If they cannot be written, as on a full disk, there are none.
 func (j *Journal) zeroAhead(end int64) error {
 	const atLeast = 64 << 10
 	if j.opt.Sync == SyncOff || end <= j.zeroed {
@@ -258,10 +260,10 @@ func (j *Journal) zeroAhead(end int64) error {
 	n := min(max(end, atLeast), int64(len(zeros)))
 	j.zeroed = end + n
 	_, err := j.file.WriteAt(zeros[:n], end)
-	if err != nil && isDiskFull(err) {
-		err = j.cutOff(end)
+	if err != nil {
+		return j.cutOff(end)
 	}
-	return err
+	return nil
 }
 
 // cutOff ends the file at end, without zeros.

@@ -252,6 +252,53 @@ func TestSizeIsThatOfTheFiles(t *testing.T) {
 	r.close(t)
 }
 
+// TestZerosElsewhereAreDamage: they are written ahead only of the log in use, after its
+// first batch.
+func TestZerosElsewhereAreDamage(t *testing.T) {
+	t.Parallel()
+	zeros := make([]byte, 1000)
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"the log":        func(t *testing.T, dir string) { t.Helper(); overwrite(t, logName(dir, 2), fileHeader) },
+		"an earlier log": func(t *testing.T, dir string) { t.Helper(); overwrite(t, logName(dir, 1), fileHeader) },
+		"the end of an earlier log": func(t *testing.T, dir string) {
+			t.Helper()
+			f, err := os.OpenFile(logName(dir, 1), os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = f.Write(zeros)
+			require.NoError(t, errors.Join(err, f.Close()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			r := mustOpen(t, dir, Options{})
+			r.set(t, "a", "1")
+			if err := r.j.Compact(func(func([]byte) error) error { return errors.New("no snapshot") }); err == nil {
+				t.Error("compaction with a failing snapshot succeeded, want an error")
+			}
+			r.set(t, "a", "2")
+			r.close(t)
+			damage(t, dir)
+			found, err := Verify(dir)
+			if err != nil || found.Intact() {
+				t.Errorf("Verify = %+v, %v, want damage", found, err)
+			}
+			if j, err := Open(dir, Options{Logger: zerolog.Nop()}, func([]byte) error { return nil }); !errors.As(err, new(*CorruptError)) {
+				t.Errorf("Open = %v, %v, want a *CorruptError", j, err)
+			}
+		})
+	}
+}
+
+// overwrite replaces the content of a file by zeros, from a position.
+func overwrite(t *testing.T, path string, from int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	clear(b[from:])
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+}
+
 // TestZerosAheadOfTheLogAreNoDamage: a crash leaves them behind.
 func TestZerosAheadOfTheLogAreNoDamage(t *testing.T) {
 	t.Parallel()

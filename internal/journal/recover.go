@@ -36,8 +36,11 @@ func walk(
 		last := n == len(files)-1
 		res, err := scan(filepath.Join(dir, f.name), func(r []byte) error { return record(f, r) }, func(d Damage) error {
 			d.Torn = d.Torn && last && !f.snapshot
-			if d.Torn && d.Offset == 0 && f.number <= mark {
+			if d.Torn && (d.Offset == 0 || d.first) && f.number <= mark {
 				d.Torn, d.Reason = false, "the file has been emptied"
+			}
+			if d.Torn && d.zeroed && !d.first {
+				return nil // as a crash leaves them
 			}
 			return damage(d)
 		})

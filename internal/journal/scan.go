@@ -19,6 +19,9 @@ type Damage struct {
 	// Torn is true if nothing valid follows. The last write before a crash looks
 	// like that, and was never acknowledged.
 	Torn bool
+
+	first  bool // no valid batch is before it, in a file of the present version
+	zeroed bool // it is zeros that may have been written ahead
 }
 
 // scanned describes the content of a file.
@@ -69,14 +72,18 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 			}
 		}
 		if batchErr != nil {
-			if blank, err := s.blank(pos); err != nil || blank {
+			zeroed, err := s.zeroed(pos)
+			if err != nil {
 				return res, err
 			}
 			at, err := s.find(pos+1, least)
 			if err != nil {
 				return res, err
 			}
-			d := Damage{File: path, Offset: pos, Length: s.size - pos, Reason: batchErr.Error(), Torn: at < 0}
+			d := Damage{
+				File: path, Offset: pos, Length: s.size - pos, Reason: batchErr.Error(), Torn: at < 0,
+				first: res.batches == 0 && res.version == version, zeroed: zeroed,
+			}
 			if !d.Torn {
 				d.Length = at - pos
 				d.Reason += fmt.Sprintf(", and acknowledged data follows at byte %d", at)
@@ -175,8 +182,8 @@ func (s *scanner) batch(in io.Reader, left int64) (payload []byte, magic uint32,
 	return b[batchHeader:], magic, binary.LittleEndian.Uint64(b[8:]), nil
 }
 
-// blank reports whether nothing but zeros written ahead follows pos.
-func (s *scanner) blank(pos int64) (bool, error) {
+// zeroed reports whether nothing but zeros follows pos, no more than are written ahead.
+func (s *scanner) zeroed(pos int64) (bool, error) {
 	if s.size-pos > int64(len(zeros)) {
 		return false, nil
 	}

@@ -23,6 +23,7 @@ const (
 	Dispatched        Event = "dispatched by the carrier"
 	Refused           Event = "refused by the carrier"
 	Completed         Event = "completed"
+	SaleFound         Event = "accepted again, but sold"
 	SaleReopened      Event = "refused after completion"
 
 	CancelRequested Event = "cancellation requested"
@@ -95,6 +96,10 @@ var transitions = []Transition{
 		Event: Completed, From: []Status{StatusPaid, StatusNeedsAttention}, To: StatusCompleted,
 		Also: "approval neither rejected nor expired; charged, or free of charge; not being refunded; not refused by the carrier; " +
 			"not abandoned; its stock is reserved, or its reservation is gone and its shipment was requested",
+	},
+	{
+		Event: SaleFound, From: []Status{StatusPending}, To: StatusCompleted,
+		Also: "its stock is sold: its record was lost, and it was accepted again",
 	},
 	// Completed before the carrier answered, with --no-await-carrier. Refused is what
 	// happens to a COMPLETED order whose sale cannot be reopened.

@@ -41,6 +41,14 @@ func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID st
 	return err
 }
 
+// MarkSold completes an order that was accepted again, after the record of its sale was
+// lost. It changes nothing else. chargeID may be "". The error is ErrFinished if the order
+// has got any further than PENDING.
+func (s *Store) MarkSold(ctx context.Context, orderID, chargeID, shipmentID string) error {
+	u := s.statusUpdate(orderID, order.SaleFound, s.stamp(), nonEmpty("chargeId", chargeID, "shipmentId", shipmentID))
+	return wrap(s.update(ctx, u), "complete order %s, which is sold", orderID)
+}
+
 // CompleteHolding is Complete for a caller that has what the order holds. It saves a
 // read: the transaction requires that the order holds exactly that, and if it does not,
 // Complete decides.

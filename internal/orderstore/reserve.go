@@ -14,9 +14,11 @@ import (
 )
 
 // Reserved is the outcome of Reserve: Held, or ShortSKUs with the SKUs that are out of
-// stock.
+// stock. Sold means that the order was completed, and its record lost and written again;
+// see MarkSold.
 type Reserved struct {
 	Held      bool
+	Sold      bool
 	ShortSKUs []string
 	Status    order.Status // of the order, as it is now
 	Decision  Decision     // about its approval, if there is one
@@ -93,7 +95,10 @@ func (s *Store) reservedBefore(ctx context.Context, orderID string) (Reserved, e
 	}
 	held := err == nil && res.State != HoldReleased ||
 		err != nil && rec.ShipmentID != "" && !rec.Status.Terminal() // it is lost: see Complete
-	return Reserved{Held: held, ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision}, nil
+	return Reserved{
+		Held: held, Sold: res.State == HoldSold && rec.Status.Allows(order.SaleFound),
+		ShortSKUs: rec.ShortSKUs, Status: rec.Status, Decision: rec.Decision,
+	}, nil
 }
 
 func (s *Store) reject(ctx context.Context, orderID string, short []string) (Reserved, error) {

@@ -27,7 +27,8 @@ type Lost struct {
 // Restore records an order whose record is gone, and returns its status: COMPLETED if its
 // stock is sold, and otherwise NEEDS_ATTENTION, for an operator. The record counts as one
 // whose customer was erased, for the customer is unknown. The status is "", and nothing
-// changes, if the order has a record.
+// changes, if the order has a record, unless that was written since, by accepting the order
+// again: the order has not ended and lacks the shipment.
 func (s *Store) Restore(ctx context.Context, l Lost) (order.Status, error) {
 	o := l.Order.ForHistory()
 	content, err := encodeContent(o)
@@ -63,12 +64,29 @@ func (s *Store) Restore(ctx context.Context, l Lost) (order.Status, error) {
 		TableName: &s.tables.Orders, Item: put, ConditionExpression: aws.String("attribute_not_exists(orderId)"),
 	})
 	if _, taken := errors.AsType[*types.ConditionalCheckFailedException](err); taken {
-		return "", nil
+		if l.ShipmentID == "" {
+			return "", nil
+		}
+		return s.complement(ctx, l)
 	}
 	if err != nil {
 		return "", fmt.Errorf("restore the record of order %s: %w", o.OrderID, err)
 	}
 	return status, nil
+}
+
+// complement adds to the record of an open order without a shipment what its saga has, and
+// parks it.
+func (s *Store) complement(ctx context.Context, l Lost) (order.Status, error) {
+	sets := nonEmpty("reason", l.Reason, IdleUntil, noTimeLimit, "chargeId", l.ChargeID, "shipmentId", l.ShipmentID)
+	sets["restored"] = &types.AttributeValueMemberBOOL{Value: true}
+	u := s.statusUpdate(l.Order.OrderID, order.AttentionNeeded, s.stamp(), sets)
+	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(#shipmentId)"
+	err := s.update(ctx, u)
+	if errors.Is(err, ErrFinished) {
+		return "", nil
+	}
+	return order.To(order.AttentionNeeded), wrap(err, "restore the record of order %s", l.Order.OrderID)
 }
 
 // AwaitsDecision reports whether the order's record was restored and no operator has

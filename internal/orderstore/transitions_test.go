@@ -101,6 +101,9 @@ func storeEvents() map[order.Event]storeEvent {
 		order.Completed: {given: holdsStock, sets: requested, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.Complete(ctx, o.OrderID, "shp", "")
 		}},
+		order.SaleFound: {given: hasSold, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
+			return s.MarkSold(ctx, o.OrderID, "ch", "shp")
+		}},
 		order.SaleReopened: {given: hasSold, sets: requested, do: answer(orderstore.Refused), writes: true}, // else order.Refused
 		order.CancelRequested: {given: holdsStock, do: func(ctx context.Context, s *orderstore.Store, o order.Order) error {
 			return s.RequestCancel(ctx, o.OrderID, orderstore.Note{Actor: "ann", Action: orderstore.NoteCancel})

@@ -37,7 +37,7 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 		return false, err
 	}
 	what += ", but its saga is " + string(inst.Status) + ": the order's record is gone"
-	lost := orderstore.Lost{Order: s.Order, ChargeID: cmp.Or(chargeID, s.ChargeID), ShipmentID: s.ShipmentID, Trace: s.Trace, Reason: what}
+	lost := orderstore.Lost{Order: s.Order, ShipmentID: s.ShipmentID, Trace: s.Trace, Reason: what}
 	if s.Accepted > 0 {
 		lost.AcceptedAt = time.UnixMilli(s.Accepted)
 	}
@@ -46,10 +46,8 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	}
 	ctx = tracing.Continue(ctx, s.Trace)
 	r.found(ctx, rep, id, what, "record restored", func() error {
-		if lost.ChargeID == "" {
-			charges, fault := r.Payments.ChargesOf(ctx, id)
-			lost.ChargeID, err = payment.FindCharge(s.Order, charges, fault)
-		}
+		charges, fault := r.Payments.ChargesOf(ctx, id)
+		lost.ChargeID, err = payment.FindCharge(s.Order, cmp.Or(chargeID, s.ChargeID), charges, fault)
 		if err == nil {
 			_, err = r.Orders.Restore(ctx, lost)
 		}
@@ -76,7 +74,7 @@ func (r Reconciler) restored(ctx context.Context, rep *Report, rec orderstore.Re
 	}
 	todo := "its saga or the reconciler compensates it"
 	if rec.ShipmentID != "" {
-		todo = "ask the carrier about its shipment, then retry, resolve or compensate it"
+		todo = "ask the carrier about its shipment; once its saga needs attention, or is terminated, retry, resolve or compensate it"
 	}
 	r.found(tracing.Continue(ctx, rec.Trace), rep, rec.OrderID,
 		"order's record was gone and is restored from its saga, without customer, address and payment token; "+todo+
