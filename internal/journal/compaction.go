@@ -100,7 +100,7 @@ func (j *Journal) rotate() error {
 	if err := errors.Join(j.opt.FS.SyncDir(j.dir), j.file.Close()); err != nil {
 		return errors.Join(fmt.Errorf("rotate log: %w", err), next.Close())
 	}
-	j.file, j.offset = next, emptyFileSize
+	j.file, j.offset, j.noZeros = next, emptyFileSize, false
 	j.seq++
 	j.mu.Lock()
 	j.segment++

@@ -70,6 +70,7 @@ func TestFullDiskIsReportedAndWaitedOut(t *testing.T) {
 type smallDisk struct {
 	Disk
 	write, sync error // nil: it succeeds
+	failed      *atomic.Int32
 }
 
 // Create returns a file of this disk.
@@ -87,12 +88,14 @@ func (f smallDiskFile) WriteAt(b []byte, at int64) (int, error) {
 	if f.d.write == nil || at+int64(len(b)) <= 100 {
 		return f.File.WriteAt(b, at)
 	}
+	f.d.failed.Add(1)
 	n, _ := f.File.WriteAt(b[:max(0, 100-at)], at)
 	return n, &os.PathError{Op: "write", Path: f.Name(), Err: f.d.write}
 }
 
 func (f smallDiskFile) Sync() error {
 	if info, err := os.Stat(f.Name()); err == nil && info.Size() > 100 && f.d.sync != nil {
+		f.d.failed.Add(1)
 		return &os.PathError{Op: "fsync", Path: f.Name(), Err: f.d.sync}
 	}
 	return f.File.Sync()
@@ -106,12 +109,16 @@ func TestZerosAheadTakeNoSpaceFromTheLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
+			disk.failed = &atomic.Int32{}
 			r := mustOpen(t, dir, Options{Logger: zerolog.Nop(), FS: disk})
 			r.set(t, "a", "1")
 			r.set(t, "a", "2")
 			info, err := os.Stat(logName(dir, 1))
 			if err != nil || info.Size() != r.j.Size() || r.j.Err() != nil {
 				t.Errorf("log = %+v, %v, want %d bytes and no zeros; Err = %v, want nil", info, err, r.j.Size(), r.j.Err())
+			}
+			if n := disk.failed.Load(); n != 1 {
+				t.Errorf("the disk has refused the zeros %d times, want once: they are not tried again", n)
 			}
 			r.close(t)
 			again := mustOpen(t, dir, Options{})

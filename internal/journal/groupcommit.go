@@ -207,10 +207,9 @@ func (j *Journal) fail(err error) {
 // waits and retries: nothing is acknowledged meanwhile, and nothing is lost.
 func (j *Journal) writeBatch(b *batch) error {
 	sealBatch(b.buf, j.seq)
-	full := false
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
 		_, err := j.file.WriteAt(b.buf, j.offset)
-		if err == nil && !full {
+		if err == nil {
 			err = j.zeroAhead(j.offset + int64(len(b.buf)))
 		}
 		if err == nil && j.opt.Sync != SyncOff {
@@ -224,7 +223,7 @@ func (j *Journal) writeBatch(b *batch) error {
 		if !isDiskFull(err) || j.mustNotWait() {
 			return fmt.Errorf("append %d bytes: %w", len(b.buf), err)
 		}
-		full = true
+		j.noZeros = true
 		j.setWaitingForSpace(err)
 		j.opt.Logger.Error().Err(err).Str("dir", j.dir).
 			Msg("disk full: the journal waits for space and acknowledges nothing; free space on this disk")
@@ -251,16 +250,17 @@ var zeros [1 << 20]byte
 // zeroAhead writes zeros from end, that of the batch to be synced, if it is beyond those
 // written before: as many as the log has bytes, within limits. Later batches replace them.
 // To sync those takes half as long, because the file neither grows nor gets new blocks
-// (docs/benchmarks.md). If they cannot be written, as on a full disk, there are none.
+// (docs/benchmarks.md). If they cannot be written, as on a full disk, this log gets none.
 func (j *Journal) zeroAhead(end int64) error {
 	const atLeast = 64 << 10
-	if j.opt.Sync == SyncOff || end <= j.zeroed {
+	if j.opt.Sync == SyncOff || j.noZeros || end <= j.zeroed {
 		return nil
 	}
 	n := min(max(end, atLeast), int64(len(zeros)))
 	j.zeroed = end + n
 	_, err := j.file.WriteAt(zeros[:n], end)
 	if err != nil {
+		j.noZeros = true
 		return j.cutOff(end)
 	}
 	return nil

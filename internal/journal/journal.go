@@ -77,10 +77,11 @@ type Journal struct {
 	backgroundCompaction bool       // CompactIfNeeded has one running
 
 	// Owned by the writer's goroutine, once Open has started it.
-	file   File
-	offset int64  // end of the last good batch in file
-	zeroed int64  // end of the zeros after it; less than offset if there are none
-	seq    uint64 // of the next batch
+	file    File
+	offset  int64  // end of the last good batch in file
+	zeroed  int64  // end of the zeros after it; less than offset if there are none
+	noZeros bool   // the file gets none: there was no room
+	seq     uint64 // of the next batch
 
 	compacting      sync.Mutex     // held during Compact and Close
 	compactions     sync.WaitGroup // background compactions

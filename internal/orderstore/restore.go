@@ -81,7 +81,7 @@ func (s *Store) complement(ctx context.Context, l Lost) (order.Status, error) {
 	sets := nonEmpty("reason", l.Reason, IdleUntil, noTimeLimit, "chargeId", l.ChargeID, "shipmentId", l.ShipmentID)
 	sets["restored"] = &types.AttributeValueMemberBOOL{Value: true}
 	u := s.statusUpdate(l.Order.OrderID, order.AttentionNeeded, s.stamp(), sets)
-	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(#shipmentId)"
+	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(#shipmentId) AND attribute_not_exists(givenUp)"
 	err := s.update(ctx, u)
 	if errors.Is(err, ErrFinished) {
 		return "", nil
