@@ -51,6 +51,12 @@ func shipped(rec orderstore.Record) bool {
 	return rec.Carrier == orderstore.Dispatched || slices.ContainsFunc(rec.Settled, workflows.PastPointOfNoReturn)
 }
 
+// lacksCharge reports whether the record does not have the charge that the saga has made:
+// it was lost, and the order accepted again.
+func lacksCharge(rec orderstore.Record, s workflows.State) bool {
+	return rec.ChargeID == "" && s.ChargeID != ""
+}
+
 // ConfirmShipment completes an order that the carrier has dispatched.
 func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (workflows.State, error) {
 	rec, err := a.Store.Get(ctx, s.Order.OrderID)
@@ -65,7 +71,7 @@ func (a Activities) ConfirmShipment(ctx context.Context, s workflows.State) (wor
 		return workflows.State{}, refused(rec)
 	case rec.Status.Terminal():
 		return workflows.State{}, &saga.Stop{Status: string(order.StatusFailed), Reason: "order is already " + string(rec.Status)}
-	case rec.ShipmentID == "" && !shipped(rec) && s.Accepted > 0 && !rec.Refunding:
+	case rec.ShipmentID == "" && s.Accepted > 0 && !rec.Refunding && (!shipped(rec) || lacksCharge(rec, s)):
 		// The saga has requested it. The record was lost, and the order accepted again.
 		return workflows.State{}, a.restore(ctx, workflows.ConfirmShipment, s,
 			fmt.Errorf("confirm the shipment of order %s: its record does not have it", s.Order.OrderID))

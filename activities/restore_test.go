@@ -150,6 +150,48 @@ func TestOrderAcceptedAgainWhileItTravels(t *testing.T) {
 	h.wantStock(8, 0, 2)
 }
 
+// TestOrderAcceptedAgainAndDecided: the saga has waited for the carrier in vain, and an
+// operator has resolved that, before it is noticed that the record is another one.
+func TestOrderAcceptedAgainAndDecided(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	s := h.paid("o")
+	s.Accepted, s.Terms.AwaitCarrier, s.ChargeID = time.Now().UnixMilli(), true, h.wantStatus("o", order.StatusPaid).ChargeID
+	h.do(workflows.RequestShipment, s)
+	h.loseRecord("o")
+	h.accept("o", "tok_ok")
+	h.resolve("o", workflows.StepCarrier, "resolve")
+	h.doFails(workflows.ConfirmShipment, s, "its record does not have it")
+	if rec := h.wantStatus("o", order.StatusNeedsAttention); !rec.AwaitsDecision() || rec.ChargeID == "" {
+		t.Errorf("record = %+v, want its charge, and that it awaits a decision", rec)
+	}
+	require.NoError(h, h.Store.Resolve(t.Context(), "o", workflows.StepCarrier, "resolve", orderstore.Note{Actor: "ann", Action: "resolve"}))
+	h.do(workflows.ConfirmShipment, s)
+	h.wantStatus("o", order.StatusCompleted)
+}
+
+// TestOrderAcceptedAgainBetweenAttempts: an earlier attempt may have sent the shipment
+// request, or completed the order.
+func TestOrderAcceptedAgainBetweenAttempts(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for id, await := range map[string]bool{"sent": true, "sold": false} {
+		s := h.paid(id)
+		s.Accepted, s.Terms.AwaitCarrier, s.ChargeID = time.Now().UnixMilli(), await, h.wantStatus(id, order.StatusPaid).ChargeID
+		h.do(workflows.RequestShipment, s)
+		h.loseRecord(id)
+		h.accept(id, "tok_ok")
+		h.doFails(workflows.RequestShipment, s, "its record does not have its charge")
+		want := order.StatusCompleted
+		if await {
+			want = order.StatusNeedsAttention
+		}
+		if rec := h.wantStatus(id, want); rec.ChargeID == "" || rec.ShipmentID == "" {
+			t.Errorf("%s: record = %+v, want its charge and its shipment", id, rec)
+		}
+	}
+}
+
 // TestShippedOrderWithoutItsStockIsNotRefunded: an operator has resolved its shipment, and
 // its stock has been released all the same. The step stays stuck.
 func TestShippedOrderWithoutItsStockIsNotRefunded(t *testing.T) {

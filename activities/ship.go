@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/rs/zerolog"
 
@@ -55,6 +56,10 @@ func (a Activities) alreadyShipped(ctx context.Context, s workflows.State, cause
 		return rec, cancelled(rec)
 	case rec.Carrier == orderstore.Refused: // and its saga was restarted
 		return rec, refused(rec)
+	case rec.ShipmentID == "" && s.Accepted > 0 && !rec.Refunding && lacksCharge(rec, s):
+		// An earlier attempt may have sent the request.
+		return rec, a.restore(ctx, workflows.RequestShipment, s,
+			fmt.Errorf("request the shipment of order %s: its record does not have its charge", s.Order.OrderID))
 	}
 	if stop := notApproved(rec); stop != nil {
 		return rec, stop

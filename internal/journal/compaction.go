@@ -92,7 +92,7 @@ func (j *Journal) rotate() error {
 	next, err := createFile(j.opt.FS, name, j.seq)
 	if err != nil {
 		// A leftover file would make a torn end of the old one look like damage.
-		if removeErr := removeIfThere(j.opt.FS, name); removeErr != nil {
+		if removeErr := errors.Join(removeIfThere(j.opt.FS, name), j.opt.FS.SyncDir(j.dir)); removeErr != nil {
 			return errors.Join(err, removeErr)
 		}
 		return fmt.Errorf("%w: %w", errNotRotated, err)

@@ -118,7 +118,7 @@ func TestZerosAheadTakeNoSpaceFromTheLog(t *testing.T) {
 				t.Errorf("log = %+v, %v, want %d bytes and no zeros; Err = %v, want nil", info, err, r.j.Size(), r.j.Err())
 			}
 			if n := disk.failed.Load(); n != 1 {
-				t.Errorf("the disk has refused the zeros %d times, want once: they are not tried again", n)
+				t.Errorf("the disk has refused the zeros %d times, want once: they are not written once more", n)
 			}
 			r.close(t)
 			again := mustOpen(t, dir, Options{})

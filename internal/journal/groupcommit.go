@@ -220,7 +220,7 @@ func (j *Journal) writeBatch(b *batch) error {
 		if err == nil {
 			break
 		}
-		if !isDiskFull(err) || j.mustNotWait() {
+		if !isDiskFull(err) || j.noZeros && j.mustNotWait() { // otherwise once more without zeros
 			return fmt.Errorf("append %d bytes: %w", len(b.buf), err)
 		}
 		j.noZeros = true

@@ -72,17 +72,19 @@ func scan(path string, record func([]byte) error, damage func(Damage) error) (re
 			}
 		}
 		if batchErr != nil {
-			zeroed, err := s.zeroed(pos)
-			if err != nil {
-				return res, err
-			}
 			at, err := s.find(pos+1, least)
 			if err != nil {
 				return res, err
 			}
 			d := Damage{
 				File: path, Offset: pos, Length: s.size - pos, Reason: batchErr.Error(), Torn: at < 0,
-				first: res.batches == 0 && res.version == version, zeroed: zeroed,
+				first: res.batches == 0 && res.version == version,
+			}
+			if d.Torn && res.version == version {
+				d.zeroed, err = s.zeroed(pos)
+				if err != nil {
+					return res, err
+				}
 			}
 			if !d.Torn {
 				d.Length = at - pos

@@ -28,8 +28,12 @@ func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID st
 		return fmt.Errorf("complete order %s: %w", orderID, err)
 	}
 	switch res.State {
-	case HoldSold:
-		return nil
+	case HoldSold: // with the order, unless its record was lost since
+		err := s.update(ctx, s.completion(orderID, shipmentID, trackingID, s.stamp()))
+		if errors.Is(err, ErrFinished) {
+			err = s.explainFinished(ctx, orderID, s.confirmCompleted(ctx, orderID, err))
+		}
+		return err
 	case HoldReleased:
 		return fmt.Errorf("complete order %s: its reservation was released: %w", orderID, ErrFinished)
 	case HoldHeld:
@@ -47,6 +51,15 @@ func (s *Store) Complete(ctx context.Context, orderID, shipmentID, trackingID st
 func (s *Store) MarkSold(ctx context.Context, orderID, chargeID, shipmentID string) error {
 	u := s.statusUpdate(orderID, order.SaleFound, s.stamp(), nonEmpty("chargeId", chargeID, "shipmentId", shipmentID))
 	return wrap(s.update(ctx, u), "complete order %s, which is sold", orderID)
+}
+
+// confirmCompleted returns nil if the order is COMPLETED, and otherwise cause.
+func (s *Store) confirmCompleted(ctx context.Context, orderID string, cause error) error {
+	rec, err := s.Get(ctx, orderID)
+	if err != nil || rec.Status == order.StatusCompleted {
+		return err
+	}
+	return cause
 }
 
 // CompleteHolding is Complete for a caller that has what the order holds. It saves a

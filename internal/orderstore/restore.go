@@ -67,7 +67,7 @@ func (s *Store) Restore(ctx context.Context, l Lost) (order.Status, error) {
 		if l.ShipmentID == "" {
 			return "", nil
 		}
-		return s.complement(ctx, l)
+		return s.complement(ctx, l, status)
 	}
 	if err != nil {
 		return "", fmt.Errorf("restore the record of order %s: %w", o.OrderID, err)
@@ -76,17 +76,28 @@ func (s *Store) Restore(ctx context.Context, l Lost) (order.Status, error) {
 }
 
 // complement adds to the record of an open order without a shipment what its saga has, and
-// parks it.
-func (s *Store) complement(ctx context.Context, l Lost) (order.Status, error) {
+// gives it the status.
+func (s *Store) complement(ctx context.Context, l Lost, status order.Status) (order.Status, error) {
+	if status == order.StatusCompleted {
+		err := s.MarkSold(ctx, l.Order.OrderID, l.ChargeID, l.ShipmentID)
+		return restoredAs(status, err)
+	}
 	sets := nonEmpty("reason", l.Reason, IdleUntil, noTimeLimit, "chargeId", l.ChargeID, "shipmentId", l.ShipmentID)
 	sets["restored"] = &types.AttributeValueMemberBOOL{Value: true}
 	u := s.statusUpdate(l.Order.OrderID, order.AttentionNeeded, s.stamp(), sets)
 	*u.ConditionExpression += notRefunding + " AND attribute_not_exists(#shipmentId) AND attribute_not_exists(givenUp)"
-	err := s.update(ctx, u)
-	if errors.Is(err, ErrFinished) {
+	return restoredAs(status, wrap(s.update(ctx, u), "restore the record of order %s", l.Order.OrderID))
+}
+
+// restoredAs returns what Restore returns after an update of an existing record.
+func restoredAs(status order.Status, err error) (order.Status, error) {
+	if errors.Is(err, ErrFinished) { // the record has what it needs, or the order has ended
 		return "", nil
 	}
-	return order.To(order.AttentionNeeded), wrap(err, "restore the record of order %s", l.Order.OrderID)
+	if err != nil {
+		return "", err
+	}
+	return status, nil
 }
 
 // AwaitsDecision reports whether the order's record was restored and no operator has

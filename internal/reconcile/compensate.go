@@ -42,7 +42,15 @@ func (r Reconciler) undo(ctx context.Context, orderID, reason string) error {
 	return r.undoTo(ctx, orderID, order.StatusFailed, reason)
 }
 
+// undoTo is undo with another final status. A sale is not undone.
 func (r Reconciler) undoTo(ctx context.Context, orderID string, final order.Status, reason string) error {
+	res, err := r.Orders.GetReservation(ctx, orderID)
+	if err != nil && !errors.Is(err, orderstore.ErrNotFound) {
+		return err
+	}
+	if res.State == orderstore.HoldSold { // Release would find that after the refund
+		return fmt.Errorf("compensate order %s: it is sold: %w", orderID, orderstore.ErrFinished)
+	}
 	if err := r.refund(ctx, orderID); err != nil {
 		return err
 	}

@@ -113,7 +113,14 @@ func (r Reconciler) order(ctx context.Context, rep *Report, lost *orphans, rec o
 	if rec.Terminated != "" {
 		ended += " (" + rec.Terminated + ")"
 	}
+	again, err := r.acceptedAgain(ctx, rec, inst)
+	if err != nil {
+		return err
+	}
 	switch {
+	case again:
+		_, err := r.withoutRecord(ctx, rep, rec.OrderID, "", is+", and accepted again: its saga has requested its shipment before")
+		return err
 	case !gone && !inst.Status.Ended():
 		return r.running(ctx, rep, rec, inst)
 	case rec.GivenUp:

@@ -11,6 +11,7 @@ import (
 	"github.com/ordersaga/ordersaga/activities/payment"
 	"github.com/ordersaga/ordersaga/activities/shipment"
 	"github.com/ordersaga/ordersaga/internal/engine"
+	"github.com/ordersaga/ordersaga/internal/order"
 	"github.com/ordersaga/ordersaga/internal/orderstore"
 	"github.com/ordersaga/ordersaga/internal/tracing"
 	"github.com/ordersaga/ordersaga/workflows"
@@ -41,7 +42,7 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	if s.Accepted > 0 {
 		lost.AcceptedAt = time.UnixMilli(s.Accepted)
 	}
-	if slices.ContainsFunc(history, func(e engine.Event) bool { return e.Name == workflows.RequestShipment }) {
+	if slices.ContainsFunc(history, requestsShipment) {
 		lost.ShipmentID = shipment.ID(id)
 	}
 	ctx = tracing.Continue(ctx, s.Trace)
@@ -55,6 +56,21 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	})
 	return true, err
 }
+
+// acceptedAgain reports whether an order's record was lost, and the order accepted again: an
+// order whose shipment was requested is no longer PENDING.
+func (r Reconciler) acceptedAgain(ctx context.Context, rec orderstore.Record, inst engine.Instance) (bool, error) {
+	if rec.Status != order.StatusPending || inst.Status == "" {
+		return false, nil
+	}
+	history, err := r.Sagas.History(ctx, rec.OrderID)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return false, err
+	}
+	return slices.ContainsFunc(history, requestsShipment), nil
+}
+
+func requestsShipment(e engine.Event) bool { return e.Name == workflows.RequestShipment }
 
 // InputOf returns the input of an order's saga. The error is that it is not one.
 func InputOf(inst engine.Instance) (workflows.State, error) {

@@ -146,6 +146,37 @@ func TestDecisionsAboutARestoredOrder(t *testing.T) {
 	l.level(1000-2*9+2, 2*3, 2*5)
 }
 
+// TestOrderAcceptedAgainIsNotUndone: the record of an order is lost after its shipment was
+// requested, and the order is accepted once more. The reconciler finds the first saga.
+func TestOrderAcceptedAgainIsNotUndone(t *testing.T) {
+	l := newLeaky(t, nil)
+	l.silent("waits")
+	l.silent("ended")
+	require.NoError(l, l.Parts.Engine.Terminate(t.Context(), "ended", "test"))
+	input := workflows.State{Order: l.accepted("sold", "tok_ok").WithoutToken(), Terms: l.Terms}
+	require.NoError(l, l.Parts.Engine.Start(t.Context(), workflows.OrderSaga, "sold", input))
+	for _, id := range []string{"ended", "sold"} {
+		_, err := l.Parts.Engine.Wait(t.Context(), id)
+		require.NoError(l, err)
+	}
+	want := map[string]order.Status{
+		"waits": order.StatusNeedsAttention, "ended": order.StatusNeedsAttention, "sold": order.StatusCompleted,
+	}
+	for id := range want {
+		l.lose(id, "orders")
+		l.accepted(id, "tok_ok")
+	}
+	for range 2 {
+		l.once()
+		for id, status := range want {
+			if rec := l.is(id, status); rec.ChargeID == "" || rec.ShipmentID == "" || rec.CustomerID == "" {
+				t.Errorf("record of order %s = %+v, want its customer, charge and shipment", id, rec)
+			}
+			l.kept(id)
+		}
+	}
+}
+
 // TestChargeOfARestoredOrderIsCompared: in the run that restores the record, the charge
 // has no order to be compared with. A later run compares it.
 func TestChargeOfARestoredOrderIsCompared(t *testing.T) {

@@ -131,7 +131,7 @@ func (r Reconciler) waitsNormally(rec orderstore.Record, inst engine.Instance) b
 	case still < r.pause(rec):
 		return true
 	case inst.CustomStatus == workflows.StepCarrier: // the carrier may take a day; a step before it may be lost
-		return still < slowGraces*r.Grace && !MissesCarrier(rec, inst)
+		return still < slowGraces*r.Grace && !MissesCarrier(rec, inst) && rec.Status != order.StatusPending
 	case rec.Status == order.StatusAwaitingApproval && inst.CustomStatus == workflows.StepApprove:
 		return rec.Decision == "" && !rec.CancelRequested && !r.overdue(rec)
 	}
