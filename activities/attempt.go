@@ -106,7 +106,8 @@ func (a Activities) restore(ctx context.Context, name string, s workflows.State,
 		Reason: name + ": the order's record was gone; this one is from its saga, without customer, address and payment token",
 	}
 	switch name {
-	case workflows.RequestShipment, workflows.ConfirmShipment, workflows.CompleteByHand, workflows.VerifyRefusal: // its shipment may have been requested
+	case workflows.RequestShipment, workflows.ConfirmShipment, workflows.CompleteByHand, workflows.VerifyRefusal:
+		// Its shipment may have been requested.
 		lost.ShipmentID = shipment.ID(s.Order.OrderID)
 	}
 	charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
