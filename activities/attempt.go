@@ -110,8 +110,8 @@ func (a Activities) restore(ctx context.Context, name string, s workflows.State,
 		// Its shipment may have been requested.
 		lost.ShipmentID = shipment.ID(s.Order.OrderID)
 	}
-	charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
-	lost.ChargeID, err = payment.FindCharge(s.Order, s.ChargeID, charges, err)
+	var err error
+	lost.ChargeID, err = payment.FindCharge(ctx, a.Payments, s.Order, s.ChargeID)
 	if err != nil {
 		return errors.Join(cause, err)
 	}

@@ -50,8 +50,7 @@ func (a Activities) ReserveStock(ctx context.Context, s workflows.State) (workfl
 // sold completes an order that was accepted again, after the record of its sale was lost,
 // and returns how the saga ends. The order must neither ship again nor be refunded.
 func (a Activities) sold(ctx context.Context, s workflows.State) error {
-	charges, err := a.Payments.ChargesOf(ctx, s.Order.OrderID)
-	chargeID, err := payment.FindCharge(s.Order, "", charges, err)
+	chargeID, err := payment.FindCharge(ctx, a.Payments, s.Order, "")
 	if err != nil { // the reconciler reports an order without a charge; a step that fails would compensate it
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("the charge of a completed order is not known")
 	}

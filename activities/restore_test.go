@@ -25,6 +25,17 @@ func (h *harness) loseRecord(id string) {
 	require.NoError(h, err)
 }
 
+// sentAndLost deletes the record of an order whose shipment was requested, and returns its
+// saga's state. Unless the saga awaits the carrier, the order was completed.
+func (h *harness) sentAndLost(id string, awaits bool) workflows.State {
+	h.Helper()
+	s := h.paid(id)
+	s.Accepted, s.Terms.AwaitCarrier, s.ChargeID = time.Now().UnixMilli(), awaits, h.wantStatus(id, order.StatusPaid).ChargeID
+	h.do(workflows.RequestShipment, s)
+	h.loseRecord(id)
+	return s
+}
+
 // TestStepsRestoreTheRecordOfALostOrder checks every step of a saga whose order's record is
 // gone: the order is there again and needs attention, and the saga does not go on. Its
 // compensations succeed.
@@ -128,15 +139,12 @@ func TestOrderAcceptedAgainAfterItsSale(t *testing.T) {
 	h.wantStock(8, 0, 2)
 }
 
-// TestOrderAcceptedAgainWhileItTravels: the record is lost while the saga waits for the
+// TestOrderAcceptedAgainWhileItIsUnderWay: the record is lost while the saga waits for the
 // carrier, and the order's message arrives once more. An operator decides; the charge stays.
-func TestOrderAcceptedAgainWhileItTravels(t *testing.T) {
+func TestOrderAcceptedAgainWhileItIsUnderWay(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	s := h.paid("o")
-	s.Accepted, s.Terms.AwaitCarrier = time.Now().UnixMilli(), true
-	h.do(workflows.RequestShipment, s)
-	h.loseRecord("o")
+	s := h.sentAndLost("o", true)
 	h.accept("o", "tok_ok")
 	h.doFails(workflows.ConfirmShipment, s, "its record does not have it")
 	rec := h.wantStatus("o", order.StatusNeedsAttention)
@@ -155,10 +163,7 @@ func TestOrderAcceptedAgainWhileItTravels(t *testing.T) {
 func TestOrderAcceptedAgainAndDecided(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	s := h.paid("o")
-	s.Accepted, s.Terms.AwaitCarrier, s.ChargeID = time.Now().UnixMilli(), true, h.wantStatus("o", order.StatusPaid).ChargeID
-	h.do(workflows.RequestShipment, s)
-	h.loseRecord("o")
+	s := h.sentAndLost("o", true)
 	h.accept("o", "tok_ok")
 	h.resolve("o", workflows.StepCarrier, "resolve")
 	h.doFails(workflows.ConfirmShipment, s, "its record does not have it")
@@ -176,10 +181,7 @@ func TestOrderAcceptedAgainBetweenAttempts(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	for id, await := range map[string]bool{"sent": true, "sold": false} {
-		s := h.paid(id)
-		s.Accepted, s.Terms.AwaitCarrier, s.ChargeID = time.Now().UnixMilli(), await, h.wantStatus(id, order.StatusPaid).ChargeID
-		h.do(workflows.RequestShipment, s)
-		h.loseRecord(id)
+		s := h.sentAndLost(id, await)
 		h.accept(id, "tok_ok")
 		h.doFails(workflows.RequestShipment, s, "its record does not have its charge")
 		want := order.StatusCompleted
@@ -197,10 +199,7 @@ func TestOrderAcceptedAgainBetweenAttempts(t *testing.T) {
 func TestShippedOrderWithoutItsStockIsNotRefunded(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	s := h.paid("o")
-	s.Accepted, s.Terms.AwaitCarrier = time.Now().UnixMilli(), true
-	h.do(workflows.RequestShipment, s)
-	h.loseRecord("o")
+	s := h.sentAndLost("o", true)
 	h.doFails(workflows.ConfirmShipment, s, "not found")
 	_, err := h.Clients.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 		TableName: aws.String("reservations"), Key: map[string]types.AttributeValue{"orderId": &types.AttributeValueMemberS{Value: "o"}},

@@ -216,10 +216,16 @@ func (e Entry) same(as Entry) bool {
 	return e.ID == as.ID && e.Amount == as.Amount && e.Currency == as.Currency
 }
 
-// FindCharge returns the id of the charge of an order, from what ChargesOf returned. It
-// stands and is over the order's total, and is the known one or the only one: otherwise the
-// id is "", as it is if the provider's response was invalid. Other errors are returned.
-func FindCharge(o order.Order, known string, entries []Entry, err error) (id string, _ error) {
+// Ledger has the charges of orders, as *Client does.
+type Ledger interface {
+	ChargesOf(ctx context.Context, orderID string) ([]Entry, error)
+}
+
+// FindCharge returns the id of an order's charge in the provider's ledger. It stands and is
+// over the order's total, and is the known one or the only one: otherwise the id is "", as
+// it is if the provider's response was invalid. Other errors are returned.
+func FindCharge(ctx context.Context, l Ledger, o order.Order, known string) (id string, err error) {
+	entries, err := l.ChargesOf(ctx, o.OrderID)
 	if err != nil && !IsInvalidResponse(err) {
 		return "", err
 	}

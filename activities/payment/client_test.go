@@ -294,6 +294,14 @@ func TestResponsesOfProxiesAreNotFinal(t *testing.T) {
 	}
 }
 
+// ledger returns what it has.
+type ledger struct {
+	entries []payment.Entry
+	err     error
+}
+
+func (l ledger) ChargesOf(context.Context, string) ([]payment.Entry, error) { return l.entries, l.err }
+
 // TestFindCharge: a record that was lost gets the id of a charge only if it is certain.
 func TestFindCharge(t *testing.T) {
 	t.Parallel()
@@ -317,12 +325,12 @@ func TestFindCharge(t *testing.T) {
 		"over another amount":        {[]payment.Entry{other}, "", ""},
 		"in another currency":        {[]payment.Entry{dollars}, "", ""},
 	} {
-		if id, err := payment.FindCharge(o, c.known, c.entries, nil); id != c.want || err != nil {
+		if id, err := payment.FindCharge(t.Context(), ledger{entries: c.entries}, o, c.known); id != c.want || err != nil {
 			t.Errorf("%s: FindCharge = %q, %v, want %q", name, id, err, c.want)
 		}
 	}
 	down := errors.New("down")
-	if id, err := payment.FindCharge(o, "ch-1", nil, down); id != "" || !errors.Is(err, down) {
+	if id, err := payment.FindCharge(t.Context(), ledger{err: down}, o, "ch-1"); id != "" || !errors.Is(err, down) {
 		t.Errorf("FindCharge without an answer = %q, %v, want %v", id, err, down)
 	}
 }

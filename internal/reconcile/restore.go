@@ -47,8 +47,7 @@ func (r Reconciler) withoutRecord(ctx context.Context, rep *Report, id, chargeID
 	}
 	ctx = tracing.Continue(ctx, s.Trace)
 	r.found(ctx, rep, id, what, "record restored", func() error {
-		charges, fault := r.Payments.ChargesOf(ctx, id)
-		lost.ChargeID, err = payment.FindCharge(s.Order, cmp.Or(chargeID, s.ChargeID), charges, fault)
+		lost.ChargeID, err = payment.FindCharge(ctx, r.Payments, s.Order, cmp.Or(chargeID, s.ChargeID))
 		if err == nil {
 			_, err = r.Orders.Restore(ctx, lost)
 		}

@@ -82,11 +82,6 @@ func losePower(t *testing.T, mode journal.Sync) {
 			if err := e.store.journal.Compact(e.store.snapshot); err != nil {
 				t.Errorf("compact: %v", err)
 			}
-			time.Sleep(time.Millisecond)
-		}
-	})
-	busy.Go(func() {
-		for ctx.Err() == nil {
 			if err := e.store.archiveEnded(ctx, time.Now().Add(time.Hour)); err != nil && ctx.Err() == nil {
 				t.Errorf("archive: %v", err)
 			}
