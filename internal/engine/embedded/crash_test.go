@@ -155,8 +155,9 @@ func TestKillAtRandomMoments(t *testing.T) {
 	}
 }
 
-// runAndKill runs a child until a random moment after its first output, and
-// returns its output.
+// runAndKill runs a child until a random line of its output and a random moment
+// after it, and returns its output. It counts lines, not time, so that the child does
+// as much on a slow machine. One child in ten is killed while it recovers.
 func runAndKill(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []string {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -167,16 +168,23 @@ func runAndKill(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []strin
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	in := bufio.NewReader(out)
-	if rng.IntN(10) > 0 { // otherwise it may be killed while it recovers
-		_, _ = in.Peek(1)
+	var text strings.Builder
+	if rng.IntN(10) > 0 {
+		for range 1 + rng.IntN(40) {
+			line, readErr := in.ReadString('\n')
+			text.WriteString(line)
+			if readErr != nil {
+				break // the child has failed: its standard error has the reason
+			}
+		}
 	}
-	time.AfterFunc(time.Duration(5+rng.IntN(56))*time.Millisecond, func() { _ = child.Process.Kill() })
-	text, err := io.ReadAll(in)
+	time.AfterFunc(time.Duration(rng.IntN(int(20*time.Millisecond))), func() { _ = child.Process.Kill() })
+	_, err = in.WriteTo(&text)
 	_ = child.Wait() // killed
 	if err != nil || errs.Len() > 0 {
 		t.Fatalf("%s: read the child's output: error %v, its standard error %q, want neither", prefix, err, errs.String())
 	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 }
 
 // crashLedger collects the acknowledged effects of all children.
