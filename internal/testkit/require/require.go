@@ -56,3 +56,26 @@ func EventuallyNoError(t testing.TB, what string, within time.Duration, cond fun
 		}
 	}
 }
+
+// AtMostLinear fails the test if f takes more than in proportion to its argument: much longer
+// with 8n than eight times as long as with n. It compares the shortest of three runs of each,
+// so that the speed and the load of the machine do not matter. An f whose work is quadratic
+// takes 64 times as long.
+func AtMostLinear(t testing.TB, n int, f func(n int)) {
+	t.Helper()
+	const factor, most = 8, 32
+	shortest := func(n int) (least time.Duration) {
+		for range 3 {
+			began := time.Now()
+			f(n)
+			if took := time.Since(began); least == 0 || took < least {
+				least = took
+			}
+		}
+		return least
+	}
+	one, eight := shortest(n), shortest(factor*n)
+	if eight > most*one {
+		t.Errorf("%d took %s and %d took %s, want at most %d times as long", n, one, factor*n, eight, most)
+	}
+}
