@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,6 +171,9 @@ func runAndKill(t *testing.T, dir, fsync, prefix string, rng *rand.Rand) []strin
 	in := bufio.NewReader(out)
 	var text strings.Builder
 	if rng.IntN(10) > 0 {
+		// A child that stops making progress ends with its goroutines on its standard error.
+		stuck := time.AfterFunc(time.Minute, func() { _ = child.Process.Signal(syscall.SIGQUIT) })
+		defer stuck.Stop()
 		for range 1 + rng.IntN(40) {
 			line, readErr := in.ReadString('\n')
 			text.WriteString(line)
